@@ -1,0 +1,128 @@
+// Programs.
+#include "abi/guard.h"
+#include "abi/handles.h"
+#include "abi/json.h"
+#include "program/decode.h"
+
+using namespace cf;
+using namespace cf::abi;
+
+namespace {
+
+std::string describe(const cpu::Loaded& p, const std::vector<uint32_t>& which, bool indexed) {
+  std::vector<std::string> items;
+  for (size_t i = 0; i < which.size(); ++i) {
+    const Buffer& b = p.buffers[which[i]];
+    JsonObject o;
+    if (indexed) o.add("index", uint64_t{i});
+    o.add("name", b.name).add("dtype", b.dtype == DType::f32 ? "f32" : "u32").raw("shape", json_array(b.shape)).add("bytes", b.bytes);
+    items.push_back(o.text());
+  }
+  return json_array(items);
+}
+
+}  // namespace
+
+int32_t cf_program_load(cf_context ctx, const void* bytes, uint64_t n, uint32_t flags, cf_program* out, cf_error* err) noexcept {
+  const char* op = "cf_program_load";
+  return guarded(op, err, [&] {
+    require(out != nullptr, op, "out is NULL");
+    *out = 0;
+    require(bytes != nullptr, op, "bytes is NULL");
+    require((flags & ~uint32_t{CF_CREATE_MISSING_STATE}) == 0, op, "unknown flags " + std::to_string(flags));
+    const auto context = Handles::instance().context(ctx, op);
+    const auto program = context->load(static_cast<const uint8_t*>(bytes), n, flags & CF_CREATE_MISSING_STATE);
+    try {
+      *out = Handles::instance().add(ctx, program);
+    } catch (...) {
+      context->unload(program);
+      throw;
+    }
+  });
+}
+
+int32_t cf_program_destroy(cf_program program, cf_error* err) noexcept {
+  return guarded("cf_program_destroy", err, [&] {
+    const ProgramEntry entry = Handles::instance().take_program(program, "cf_program_destroy");
+    entry.context->unload(entry.program);
+  });
+}
+
+int32_t cf_program_info(cf_program program, char* out, uint64_t len, uint64_t* needed, cf_error* err) noexcept {
+  const char* op = "cf_program_info";
+  return guarded(op, err, [&] {
+    const ProgramEntry entry = Handles::instance().program(program, op);
+    const cpu::Loaded& p = *entry.program;
+    give_text(JsonObject()
+                  .add("instructions", uint64_t{p.steps.size()})
+                  .add("steps", p.total_steps)
+                  .add("commit", uint64_t{p.commit})
+                  .add("arena_bytes", p.arena_bytes)
+                  .add("scratch_bytes", p.scratch_bytes)
+                  .add("constant_bytes", p.constant_bytes)
+                  .add("flops", p.flops)
+                  .raw("states", describe(p, p.states, false))
+                  .raw("feeds", describe(p, p.feeds, true))
+                  .raw("fetches", describe(p, p.fetches, true))
+                  .text(),
+              out, len, needed, op);
+  });
+}
+
+int32_t cf_program_feed(cf_program program, uint32_t index, const void* data, uint64_t bytes, cf_error* err) noexcept {
+  const char* op = "cf_program_feed";
+  return guarded(op, err, [&] {
+    const ProgramEntry entry = Handles::instance().program(program, op);
+    require(data != nullptr, op, "data is NULL");
+    entry.context->feed(*entry.program, index, data, bytes);
+  });
+}
+
+int32_t cf_program_fetch(cf_program program, uint32_t index, void* data, uint64_t bytes, cf_error* err) noexcept {
+  const char* op = "cf_program_fetch";
+  return guarded(op, err, [&] {
+    const ProgramEntry entry = Handles::instance().program(program, op);
+    require(data != nullptr, op, "data is NULL");
+    entry.context->fetch(*entry.program, index, data, bytes);
+  });
+}
+
+int32_t cf_program_run(cf_program program, cf_error* err) noexcept {
+  const char* op = "cf_program_run";
+  return guarded(op, err, [&] {
+    const ProgramEntry entry = Handles::instance().program(program, op);
+    entry.context->run(entry.program);
+  });
+}
+
+int32_t cf_program_profile(cf_program program, uint32_t enable, cf_error* err) noexcept {
+  const char* op = "cf_program_profile";
+  return guarded(op, err, [&] {
+    const ProgramEntry entry = Handles::instance().program(program, op);
+    require(enable <= 1, op, "expected 0 or 1, found " + std::to_string(enable));
+    if (enable)
+      for (auto& s : entry.program->stats) s.calls = 0, s.nanoseconds = 0;
+    entry.program->profiling = enable != 0;
+  });
+}
+
+int32_t cf_program_profile_report(cf_program program, char* out, uint64_t len, uint64_t* needed, cf_error* err) noexcept {
+  const char* op = "cf_program_profile_report";
+  return guarded(op, err, [&] {
+    const ProgramEntry entry = Handles::instance().program(program, op);
+    const cpu::Loaded& p = *entry.program;
+    std::vector<std::string> items;
+    for (size_t i = 0; i < p.steps.size(); ++i) {
+      if (!p.steps[i].kernel) continue;
+      items.push_back(JsonObject()
+                          .add("index", uint64_t{i})
+                          .add("op", op_name(p.steps[i].op))
+                          .add("name", p.names[p.steps[i].name])
+                          .add("calls", p.stats[i].calls.load())
+                          .add("seconds", 1e-9 * static_cast<double>(p.stats[i].nanoseconds.load()))
+                          .add("flops", p.steps[i].kernel->flops())
+                          .text());
+    }
+    give_text(json_array(items), out, len, needed, op);
+  });
+}

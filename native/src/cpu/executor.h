@@ -1,0 +1,140 @@
+// Contexts and loaded programs: who owns which memory, and the one worker thread that runs everything of a context.
+#pragma once
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "cpu/kernel.h"
+#include "cpu/memory.h"
+
+namespace cf::cpu {
+
+/// A named tensor that outlives programs.
+struct State {
+  DType dtype;
+  std::vector<uint32_t> shape;
+  Memory data;
+  uint64_t bytes;
+  uint32_t users = 0;  ///< loaded programs that bind it
+};
+
+/// Temporaries, shared by all programs of a context because one of them runs at a time. A run keeps its own reference: growing never moves memory in use.
+struct Workspace {
+  Memory arena, scratch;
+};
+
+/// Written by the worker, polled by anyone.
+struct Progress {
+  std::atomic<uint64_t> serial{0}, done{0}, total{0}, commit{0};
+};
+
+/// A validated program with its kernels and its own buffers. Knows nothing of queues and locks: Context calls it under the right one.
+class Loaded {
+ public:
+  /// Takes what it needs from `program` and makes every kernel. State pointers are bound by the caller.
+  Loaded(Program program, const Device& device);
+
+  struct Step {
+    Op op;
+    uint32_t name;
+    uint32_t count = 0, level = 0, body = 0;  ///< repeat only
+    std::unique_ptr<Kernel> kernel;           ///< null for repeat
+  };
+  struct Stat {
+    std::atomic<uint64_t> calls{0}, nanoseconds{0};
+  };
+
+  /// Throws what kernels throw, with the instruction's name added, and Error{cancelled}. `commit_lock` is held from the first commit instruction on.
+  void run(const Device& device, const Workspace& workspace, const std::atomic<uint32_t>& cancel, Progress& progress, std::mutex& commit_lock);
+
+  std::vector<Buffer> buffers;
+  std::vector<std::string> names;
+  std::vector<Step> steps;
+  uint32_t commit = 0;
+  uint64_t arena_bytes = 0, scratch_bytes = 0, total_steps = 0, constant_bytes = 0;
+  double flops = 0;
+  std::vector<uint32_t> feeds, fetches, states;  ///< buffer indices, in buffer order
+  std::vector<std::shared_ptr<State>> bound;     ///< beside `states`
+  std::vector<char*> base;                       ///< per buffer; arena ones are filled in when a run starts
+  std::vector<Stat> stats;                       ///< per instruction
+  std::atomic<bool> profiling{false};
+  uint32_t pending = 0;  ///< runs queued or going; Context's lock
+
+ private:
+  friend class Execution;
+  Memory constants_;
+  std::vector<Memory> owned_;  ///< feeds and fetches
+};
+
+class Context {
+ public:
+  explicit Context(const Device& device);
+  ~Context();
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+
+  const Device& device() const noexcept { return device_; }
+  const Progress& progress() const noexcept { return progress_; }
+
+  struct Info {
+    uint64_t arena_bytes, scratch_bytes, state_bytes, programs;
+  };
+  Info info() const;
+
+  void set_state(const std::string& name, DType dtype, std::vector<uint32_t> shape, const void* data, uint64_t bytes);
+  void get_state(const std::string& name, void* data, uint64_t bytes);
+  void remove_state(const std::string& name);
+  struct StateInfo {
+    std::string name;
+    DType dtype;
+    std::vector<uint32_t> shape;
+    uint64_t bytes;
+  };
+  std::vector<StateInfo> list_states() const;
+
+  std::shared_ptr<Loaded> load(const uint8_t* bytes, size_t n, bool create_missing);
+  /// Cancels the program's runs and waits for them.
+  void unload(const std::shared_ptr<Loaded>& program);
+  void feed(Loaded& program, uint32_t index, const void* data, uint64_t bytes);
+  void fetch(Loaded& program, uint32_t index, void* data, uint64_t bytes);
+  /// Queues a run and waits for its end.
+  void run(const std::shared_ptr<Loaded>& program);
+  void cancel();
+  /// Cancels, waits, ends the worker. Whatever is asked afterwards is refused.
+  void shutdown();
+
+ private:
+  struct Job {
+    std::shared_ptr<Loaded> program;
+    std::atomic<uint32_t> cancel{0};
+    bool done = false;
+    std::exception_ptr error;
+  };
+  void work();
+  void bind(Loaded& program, bool create_missing);
+  void grow(uint64_t arena, uint64_t scratch);
+  void check_open() const;
+
+  const Device device_;
+  mutable std::mutex mutex_;  ///< everything below but progress_ and the commit's lock
+  std::condition_variable wake_, finished_;
+  std::deque<std::shared_ptr<Job>> queue_;
+  std::shared_ptr<Job> current_;
+  std::map<std::string, std::shared_ptr<State>> states_;
+  std::shared_ptr<Workspace> workspace_ = std::make_shared<Workspace>();
+  uint64_t programs_ = 0;
+  bool closed_ = false;
+  Progress progress_;
+  std::mutex commit_mutex_;  ///< held while states are written; taken after mutex_, never before it
+  std::once_flag joined_;
+  std::thread worker_;
+};
+
+}  // namespace cf::cpu

@@ -1,0 +1,91 @@
+// What an op family implements: a factory that validates and prepares everything once, and a Kernel whose run() neither allocates nor chooses.
+#pragma once
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "common/error.h"
+#include "program/program.h"
+
+namespace cf::cpu {
+
+enum class Isa { portable = 0, avx2 = 1, avx512 = 2 };
+
+/// Fixed for the life of a context.
+struct Device {
+  int threads = 1;
+  Isa isa = Isa::portable;
+  size_t l2_bytes = 1u << 20;  ///< per core
+  size_t l3_bytes = 32u << 20;
+  bool winograd = true;
+};
+
+/// Where the data of one run lives. `base` holds one pointer per Program::buffers entry.
+class Run {
+ public:
+  Run(char* const* base, const uint64_t* loops, char* scratch, const std::atomic<uint32_t>* cancel)
+      : base_(base), loops_(loops), scratch_(scratch), cancel_(cancel) {}
+
+  float* f32(const Tensor& t) const noexcept { return reinterpret_cast<float*>(base_[t.buffer]) + index(t); }
+  uint32_t* u32(const Tensor& t) const noexcept { return reinterpret_cast<uint32_t*>(base_[t.buffer]) + index(t); }
+  /// Kernel::scratch_bytes() bytes, 64-byte aligned, shared by the kernel's threads, contents undefined.
+  char* scratch() const noexcept { return scratch_; }
+  /// Iteration of the enclosing repeat at `level`.
+  uint32_t loop(uint32_t level) const noexcept { return static_cast<uint32_t>(loops_[level]); }
+  /// Long kernels ask this in their outer loop and return early.
+  bool cancelled() const noexcept { return cancel_ && cancel_->load(std::memory_order_relaxed) != 0; }
+
+ private:
+  uint64_t index(const Tensor& t) const noexcept {
+    uint64_t i = t.offset;
+    for (uint32_t k = 0; k < kMaxLoops; ++k) i += loops_[k] * t.loop_strides[k];
+    return i;
+  }
+  char* const* base_;
+  const uint64_t* loops_;
+  char* scratch_;
+  const std::atomic<uint32_t>* cancel_;
+};
+
+class Kernel {
+ public:
+  virtual ~Kernel() = default;
+  /// Uses exactly Device::threads OpenMP threads; its split of work depends on shapes and thread count only (bit-identical reruns).
+  virtual void run(const Run& run) const = 0;
+  /// Scratch the kernel needs for all of its threads together.
+  virtual size_t scratch_bytes() const { return 0; }
+  /// Multiplications and additions of one run, for profiles.
+  virtual double flops() const { return 0; }
+};
+
+/// Validates the operands of `instr` (throws Error{invalid_program} naming the op, what was expected and found) and prepares the kernel.
+/// Tensors are copied into the kernel: the Program may be gone when it runs.
+using Make = std::unique_ptr<Kernel> (*)(const Program& program, const Instr& instr, const Device& device);
+
+// One factory per op, each defined in ops/<family>.cpp; `make_kernel` (registry.cpp) picks by Op.
+std::unique_ptr<Kernel> make_map(const Program&, const Instr&, const Device&);
+std::unique_ptr<Kernel> make_reduce(const Program&, const Instr&, const Device&);
+std::unique_ptr<Kernel> make_matmul(const Program&, const Instr&, const Device&);
+std::unique_ptr<Kernel> make_conv(const Program&, const Instr&, const Device&);
+std::unique_ptr<Kernel> make_conv_data_grad(const Program&, const Instr&, const Device&);
+std::unique_ptr<Kernel> make_conv_weight_grad(const Program&, const Instr&, const Device&);
+std::unique_ptr<Kernel> make_winograd_weights(const Program&, const Instr&, const Device&);
+std::unique_ptr<Kernel> make_random(const Program&, const Instr&, const Device&);
+std::unique_ptr<Kernel> make_layer_norm(const Program&, const Instr&, const Device&);
+std::unique_ptr<Kernel> make_layer_norm_grad(const Program&, const Instr&, const Device&);
+std::unique_ptr<Kernel> make_attention(const Program&, const Instr&, const Device&);
+std::unique_ptr<Kernel> make_attention_grad(const Program&, const Instr&, const Device&);
+std::unique_ptr<Kernel> make_mixture(const Program&, const Instr&, const Device&);
+std::unique_ptr<Kernel> make_mixture_grad(const Program&, const Instr&, const Device&);
+std::unique_ptr<Kernel> make_mixture_inverse(const Program&, const Instr&, const Device&);
+std::unique_ptr<Kernel> make_matrix_inverse(const Program&, const Instr&, const Device&);
+std::unique_ptr<Kernel> make_log_abs_det(const Program&, const Instr&, const Device&);
+
+std::unique_ptr<Kernel> make_kernel(const Program& program, const Instr& instr, const Device& device);
+
+/// Throws Error{invalid_program} with the op's name and the layer the instruction came from.
+[[noreturn]] void refuse(const Program& program, const Instr& instr, const std::string& message);
+
+}  // namespace cf::cpu

@@ -1,0 +1,44 @@
+// The tile interpreter of expressions: one decoded form, one runner per instruction set. Used by map and reduce, and as the epilogue of products and convolutions.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "cpu/kernels/isa.h"
+
+namespace cf::cpu {
+
+/// An expression with its register use worked out. Registers are tiles of kExprTile floats.
+struct Expr {
+  struct Step {
+    ExprOp op;
+    uint16_t dst, a, b, c;  ///< a, b, c: operand ids as in the encoding; dst: register
+    uint8_t arity;
+    int8_t output;  ///< the first output that is this step's value, or −1
+  };
+  /// Operand ids as in the encoding: inputs, then constants, then instructions. `reg_of[instruction]` gives an instruction's register.
+  uint32_t inputs = 0;
+  std::vector<float> constants;
+  std::vector<Step> steps;
+  std::vector<uint16_t> reg_of;
+  std::vector<uint32_t> results;  ///< operand id per output
+  std::vector<uint16_t> last_use;  ///< per input: 1 + the last step that reads it, 0 if none does, kUsedByResult if it is a result itself
+  uint32_t registers = 0;
+};
+
+constexpr uint32_t kExprTile = 256;  ///< floats
+constexpr uint32_t kMaxExprValues = 1024;  ///< inputs, constants and instructions together
+constexpr uint32_t kMaxExprOutputs = 8;
+constexpr uint16_t kUsedByResult = 0xffff;
+
+/// Decodes map's attribute words [nConst, consts…, nInstr, (op, a, b, c)…, results…] from words[0, count); checks every id (each step may only use
+/// earlier values) and assigns registers by liveness. Throws Error{invalid_program, op, …}.
+Expr parse_expr(const uint32_t* words, size_t count, uint32_t inputs, uint32_t outputs, const char* op);
+
+/// Scratch floats expr_run needs per thread.
+inline size_t expr_scratch_floats(const Expr& e) { return static_cast<size_t>(e.registers + e.constants.size() + e.inputs) * kExprTile; }
+
+}  // namespace cf::cpu
+
+// Evaluates the expression on n contiguous elements (any n; tiles inside). in[i] points at n floats, or at one float when broadcast[i] is 1.
+// out[j] points at n floats and may equal an input (same index) but not overlap it otherwise.
+CF_DECLARE(void expr_run(const Expr& e, const float* const* in, const uint8_t* broadcast, float* const* out, size_t n, float* scratch);)

@@ -1,0 +1,131 @@
+#include "cpu/kernels/gemm.h"
+
+#include "cpu/kernels/vec.h"
+
+namespace cf::cpu::CF_ISA {
+namespace {
+
+constexpr int kCols = 2 * kWidth;  // columns of a register tile
+// Rows of a register tile: with 2 accumulators a row, 2 vectors of B and 1 broadcast, 14 fill 32 registers and 6 fill 16.
+#if defined(CF_VEC_AVX512)
+constexpr int kRows = 14;
+#else
+constexpr int kRows = 6;
+#endif
+
+int min(int a, int b) { return a < b ? a : b; }
+int max(int a, int b) { return a > b ? a : b; }
+
+void copy(const float* from, size_t from_row, float* to, size_t to_row, int rows, int cols) {
+  for (int i = 0; i < rows; ++i)
+    for (int j = 0; j < cols; ++j) to[i * to_row + j] = from[i * from_row + j];
+}
+
+struct Tile {
+  const GemmArgs* g;
+  size_t row;      // first row of C
+  const float* b;  // first column of B within its panel
+  float* c;
+  const float* bias;  // or null
+  int cols;           // valid columns, at most kCols
+};
+
+// R rows × kCols columns of C. Unit: a_k is 1 (rows of A are contiguous), else a_row is 1.
+template <int R, bool Unit>
+void tile(const Tile& t) {
+  const GemmArgs& g = *t.g;
+  vf acc[R][2];
+#pragma GCC unroll 14
+  for (int i = 0; i < R; ++i) acc[i][0] = acc[i][1] = vf{};
+  const float* b = t.b;
+  for (size_t s = 0; s < g.segments; ++s) {
+    const size_t row = Unit ? g.a_row : 1;
+    const float* a = g.a[s] + t.row * row;
+    // One pointer per three rows: base, base + row and base + 2·row are all addressing modes, so 14 rows need 5 registers.
+    const float* p[(R + 2) / 3];
+    for (int i = 0; i < (R + 2) / 3; ++i) p[i] = a + static_cast<size_t>(3 * i) * row;
+    for (size_t c = 0; c < g.k_segment; ++c) {
+      const vf b0 = load(b), b1 = load(b + kWidth);
+      b += g.b_row;
+#pragma GCC unroll 14
+      for (int i = 0; i < R; ++i) {
+        const vf x = Unit ? splat(p[i / 3][static_cast<size_t>(i % 3) * row]) : splat(a[i]);
+        acc[i][0] += x * b0;
+        acc[i][1] += x * b1;
+      }
+      if (Unit) {
+#pragma GCC unroll 5
+        for (int i = 0; i < (R + 2) / 3; ++i) ++p[i];
+      } else {
+        a += g.a_k;
+      }
+    }
+  }
+  // A tile that sticks out over the last column goes through a buffer: such tiles are rare, and masks in every tile would not be free.
+  float edge[R * kCols];
+  const bool whole = t.cols == kCols;
+  float* c = whole ? t.c : edge;
+  const size_t ldc = whole ? g.ldc : static_cast<size_t>(kCols);
+  if (!whole && g.accumulate) copy(t.c, g.ldc, edge, kCols, R, t.cols);
+  if (g.accumulate) {
+#pragma GCC unroll 14
+    for (int i = 0; i < R; ++i) acc[i][0] += load(c + static_cast<size_t>(i) * ldc), acc[i][1] += load(c + static_cast<size_t>(i) * ldc + kWidth);
+  } else if (t.bias) {
+    const vf b0 = load_first(t.bias, min(t.cols, kWidth)), b1 = load_first(t.bias + kWidth, max(t.cols - kWidth, 0));
+#pragma GCC unroll 14
+    for (int i = 0; i < R; ++i) acc[i][0] += b0, acc[i][1] += b1;
+  }
+#pragma GCC unroll 14
+  for (int i = 0; i < R; ++i) store(c + i * ldc, acc[i][0]), store(c + i * ldc + kWidth, acc[i][1]);
+  if (!whole) copy(edge, kCols, t.c, g.ldc, R, t.cols);
+}
+
+using TileFn = void (*)(const Tile&);
+template <bool Unit>
+struct Tiles {
+#if defined(CF_VEC_AVX512)
+  static constexpr TileFn fn[kRows + 1] = {nullptr,         &tile<1, Unit>,  &tile<2, Unit>,  &tile<3, Unit>,  &tile<4, Unit>,
+                                           &tile<5, Unit>,  &tile<6, Unit>,  &tile<7, Unit>,  &tile<8, Unit>,  &tile<9, Unit>,
+                                           &tile<10, Unit>, &tile<11, Unit>, &tile<12, Unit>, &tile<13, Unit>, &tile<14, Unit>};
+#else
+  static constexpr TileFn fn[kRows + 1] = {nullptr,        &tile<1, Unit>, &tile<2, Unit>, &tile<3, Unit>,
+                                           &tile<4, Unit>, &tile<5, Unit>, &tile<6, Unit>};
+#endif
+};
+
+}  // namespace
+
+void gemm(const GemmArgs& g) {
+  if (g.m == 0) return;
+  const TileFn* fns = g.a_k == 1 ? Tiles<true>::fn : Tiles<false>::fn;
+  // Row blocks of nearly equal height: a short last one would run at half speed.
+  const size_t blocks = (g.m + kRows - 1) / kRows, height = g.m / blocks, taller = g.m % blocks;
+  for (size_t j = 0; j < g.n; j += kCols) {
+    Tile t{&g, 0, g.b + j / kPanel * g.b_panel + j % kPanel, nullptr, g.bias ? g.bias + j : nullptr,
+           g.n - j < static_cast<size_t>(kCols) ? static_cast<int>(g.n - j) : kCols};
+    for (size_t k = 0; k < blocks; ++k) {
+      const size_t rows = height + (k < taller);
+      t.c = g.c + t.row * g.ldc + j;
+      fns[rows](t);
+      t.row += rows;
+    }
+  }
+}
+
+void gemm_pack(const float* b, size_t b_k, size_t b_n, size_t k, size_t n, float* out) {
+  for (size_t j = 0; j < n; j += kPanel) {
+    const size_t cols = n - j < kPanel ? n - j : kPanel;
+    float* p = out + j * k;
+    if (b_n == 1 && cols == kPanel) {
+      for (size_t c = 0; c < k; ++c)
+        for (size_t i = 0; i < kPanel; i += kWidth) store(p + c * kPanel + i, load(b + c * b_k + j + i));
+    } else {
+      for (size_t c = 0; c < k; ++c) {
+        for (size_t i = 0; i < cols; ++i) p[c * kPanel + i] = b[c * b_k + (j + i) * b_n];
+        for (size_t i = cols; i < kPanel; ++i) p[c * kPanel + i] = 0;
+      }
+    }
+  }
+}
+
+}  // namespace cf::cpu::CF_ISA

@@ -1,0 +1,33 @@
+// The register-tile product that matrix products and both kinds of convolution are made of.
+#pragma once
+#include "cpu/kernels/isa.h"
+
+namespace cf::cpu {
+
+/// Width of a panel of B: columns stored together, so that the inner loop reads B straight through.
+constexpr size_t kPanel = 32;
+constexpr size_t panels(size_t n) { return (n + kPanel - 1) / kPanel; }
+
+/// C[m, n] = A·B (+ bias) or C += A·B.
+struct GemmArgs {
+  /// A in `segments` pieces along k, each k_segment long: element (i, s, c) is a[s][i·a_row + c·a_k]; a_row or a_k is 1.
+  /// (One segment is an ordinary matrix; a convolution has one per row of its kernel.)
+  const float* const* a;
+  size_t segments, k_segment;
+  size_t a_row, a_k;
+  /// Column j of row k of B is b[(j / 32)·b_panel + k·b_row + j % 32]: panels (b_row = 32), or a plain matrix (b_panel = 32) if n is a multiple of 32,
+  /// because whole panels are read.
+  const float* b;
+  size_t b_panel, b_row;
+  float* c;
+  size_t ldc;
+  size_t m, n;
+  const float* bias;  ///< [n] or null; ignored when accumulating
+  bool accumulate;
+};
+
+}  // namespace cf::cpu
+
+CF_DECLARE(void gemm(const GemmArgs& args);
+           /// B[k, n] with strides (b_k, b_n) to panels, zero beyond n. Panels of `k` rows lie k·32 apart.
+           void gemm_pack(const float* b, size_t b_k, size_t b_n, size_t k, size_t n, float* panels);)

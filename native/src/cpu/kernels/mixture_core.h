@@ -1,0 +1,179 @@
+// The distribution of one vector of elements: sums over the components, and the logarithms of F, 1 − F and F′ from both tails.
+//
+// Everything is in base 2, where an exponential needs no range reduction: t = e^−s·log₂e, zz = (x − μ)·t, so that e^−z = 2^−zz.
+#pragma once
+#include "cpu/kernels/vmath.h"
+
+namespace cf::cpu::CF_ISA {
+
+constexpr float kLn2 = 0.693147181f;
+constexpr float kMinLogScale = -7.0f;
+
+/// One vector's components: rows of the tile, and per-component vectors (contiguous) made from them.
+struct Components {
+  const float *logits, *means, *log_scales;  ///< rows `stride` floats apart
+  size_t stride, count;
+  float *weight, *inv_scale;  ///< w = 2^((logit − largest)·log₂e) and t
+  vf largest, total;          ///< largest logit; Σw
+};
+
+/// 2^y for y ≤ 127; below -126 as there. NaN stays NaN.
+CF_INLINE vf exp2_clamped(vf y) {
+  y = vmax(splat(-126.0f), y);
+  const vf magic = splat(12582912.0f), shifted = y + magic, r = y - (shifted - magic);
+  vf q = splat(0.000154531634f);
+  q = fma(q, r, splat(0.00133908633f));
+  q = fma(q, r, splat(0.00961808302f));
+  q = fma(q, r, splat(0.0555035695f));
+  q = fma(q, r, splat(0.240226507f));
+  q = fma(q, r, splat(0.693147182f));
+  q = fma(q, r, splat(1.0f));
+  return as_float(as_int(q) + (as_int(shifted) << 23));
+}
+
+CF_INLINE vf inv_scale_of(vf log_scale) {
+  // log₂e goes into the exponent: log₂ log₂e = 0.5287….
+  return exp2_clamped(fma(vmax(splat(kMinLogScale), log_scale), splat(-kLog2e), splat(0.528766373f)));
+}
+
+CF_INLINE void prepare(Components& c) {
+  c.largest = load(c.logits);
+  for (size_t k = 1; k < c.count; ++k) c.largest = vmax(c.largest, load(c.logits + k * c.stride));
+  c.total = vf{};
+  for (size_t k = 0; k < c.count; ++k) {
+    const vf w = exp2_clamped((load(c.logits + k * c.stride) - c.largest) * splat(kLog2e));
+    c.total += w;
+    store(c.weight + k * kWidth, w);
+    store(c.inv_scale + k * kWidth, inv_scale_of(load(c.log_scales + k * c.stride)));
+  }
+}
+
+/// Σ w·σ(z), Σ w·σ(−z), Σ w·σ(z)·σ(−z)·t.
+struct Sums {
+  vf f, g, p;
+};
+
+/// One exponential serves both tails: σ(z) = 1 / (1 + E), σ(−z) = E / (1 + E) with E = 2^−zz ≤ 2^100.
+/// above, below: where to keep the two per component, or null.
+template <bool kKeep>
+CF_INLINE Sums sums_at(vf x, const Components& c, float* above, float* below) {
+  Sums s{vf{}, vf{}, vf{}};
+  for (size_t k = 0; k < c.count; ++k) {
+    const vf t = load(c.inv_scale + k * kWidth), w = load(c.weight + k * kWidth);
+    const vf e = exp2_clamped(vmin(splat(100.0f), (load(c.means + k * c.stride) - x) * t));
+    const vf up = splat(1.0f) / (e + splat(1.0f));
+    if (kKeep) {
+      store(above + k * kWidth, up);
+      store(below + k * kWidth, e * up);
+    }
+    const vf f = w * up, g = f * e;
+    s.f += f;
+    s.g += g;
+    s.p = fma(g * up, t, s.p);
+  }
+  return s;
+}
+
+/// Lanes where the sums are too small to be trusted (the clamps at 2^100 and 2^-126 would show), NaN included.
+CF_INLINE vi too_far(const Sums& s, vf total) {
+  const vf least = total * splat(8.5e-22f);
+  return ~((s.f >= least) & (s.g >= least) & (s.p >= total * splat(5.4e-20f)));
+}
+
+/// ln F, ln(1 − F), ln F′.
+struct Logs {
+  vf f, g, p;
+};
+
+/// In the far tails and in deep gaps: every sum relative to its largest term.
+struct FarSums {
+  vf max_f, max_g, max_p;  ///< base-2 logarithms
+  vf f, g, p;
+};
+struct FarTerm {
+  vf log_f, log_g, log_p;  ///< base-2 logarithms of the three terms, but for their denominators
+  vf up, zz;               ///< 1 / (1 + 2^−|zz|)
+};
+CF_INLINE FarTerm far_term(vf x, const Components& c, size_t k) {
+  FarTerm r;
+  const vf log_w = (load(c.logits + k * c.stride) - c.largest) * splat(kLog2e);
+  const vf t = load(c.inv_scale + k * kWidth);
+  r.zz = (x - load(c.means + k * c.stride)) * t;
+  r.log_f = log_w + vmin(vf{}, r.zz);
+  r.log_g = log_w - vmax(vf{}, r.zz);
+  const vf log_t = fma(vmax(splat(kMinLogScale), load(c.log_scales + k * c.stride)), splat(-kLog2e), splat(0.528766373f));
+  r.log_p = log_w + log_t - vabs(r.zz);
+  r.up = splat(1.0f) / (splat(1.0f) + exp2_clamped(-vabs(r.zz)));
+  return r;
+}
+CF_INLINE FarSums far_sums(vf x, const Components& c) {
+  FarSums s;
+  s.max_f = s.max_g = s.max_p = splat(-kInf);
+  for (size_t k = 0; k < c.count; ++k) {
+    const FarTerm r = far_term(x, c, k);
+    s.max_f = vmax(s.max_f, r.log_f);
+    s.max_g = vmax(s.max_g, r.log_g);
+    s.max_p = vmax(s.max_p, r.log_p);
+  }
+  s.f = s.g = s.p = vf{};
+  for (size_t k = 0; k < c.count; ++k) {
+    const FarTerm r = far_term(x, c, k);
+    s.f = fma(exp2_clamped(r.log_f - s.max_f), r.up, s.f);
+    s.g = fma(exp2_clamped(r.log_g - s.max_g), r.up, s.g);
+    s.p = fma(exp2_clamped(r.log_p - s.max_p), r.up * r.up, s.p);
+  }
+  return s;
+}
+static __attribute__((noinline)) void far_logs(const vf* x, const Components& c, Logs* out) {
+  const FarSums s = far_sums(*x, c);
+  const vf log_total = vlog(c.total), ln2 = splat(kLn2);
+  out->f = fma(s.max_f, ln2, vlog(s.f) - log_total);
+  out->g = fma(s.max_g, ln2, vlog(s.g) - log_total);
+  out->p = fma(s.max_p - splat(0.528766373f), ln2, vlog(s.p) - log_total);
+}
+
+CF_INLINE Logs logs_of(vf x, const Components& c, const Sums& s) {
+  Logs l;
+  const vf log_total = vlog(c.total);
+  l.f = vlog(s.f) - log_total;
+  l.g = vlog(s.g) - log_total;
+  l.p = vlog(s.p * splat(kLn2)) - log_total;
+  const vi far = too_far(s, c.total);
+  if (any(far)) {
+    Logs precise;
+    far_logs(&x, c, &precise);
+    l.f = select(far, precise.f, l.f);
+    l.g = select(far, precise.g, l.g);
+    l.p = select(far, precise.p, l.p);
+  }
+  return l;
+}
+
+/// The scratch of one thread, cut up.
+struct MixtureScratch {
+  float *tile, *rescale, *sums, *extra[3];  ///< rows of a tile's elements
+  float* local[5];                          ///< one vector per component
+};
+CF_INLINE MixtureScratch cut_scratch(const MixtureShape& s, float* scratch) {
+  const size_t row = s.tile_stride();
+  MixtureScratch r;
+  r.tile = scratch;
+  float* at = scratch + row * s.groups();
+  r.rescale = at, r.sums = at + row;
+  for (size_t i = 0; i < 3; ++i) r.extra[i] = at + (2 + i) * row;
+  at += 5 * row;
+  for (size_t i = 0; i < 5; ++i) r.local[i] = at + i * 16 * s.components;
+  return r;
+}
+CF_INLINE Components components_at(const MixtureShape& s, const MixtureScratch& scratch, size_t v) {
+  const size_t row = s.tile_stride(), k = s.components;
+  const float* at = scratch.tile + v * kWidth;
+  Components c;
+  c.logits = at + 2 * row, c.means = at + (2 + k) * row, c.log_scales = at + (2 + 2 * k) * row;
+  c.stride = row, c.count = k;
+  c.weight = scratch.local[0], c.inv_scale = scratch.local[1];
+  prepare(c);
+  return c;
+}
+
+}  // namespace cf::cpu::CF_ISA

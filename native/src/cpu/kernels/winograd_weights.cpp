@@ -1,0 +1,93 @@
+#include "cpu/kernels/vec.h"
+#include "cpu/kernels/winograd.h"
+
+namespace cf::cpu::CF_ISA {
+namespace {
+
+// G w
+CF_INLINE void weights6(const vf w[3], vf o[6]) {
+  const vf a = (w[0] + w[2]) * splat(-1.0f / 6), b = w[1] * splat(1.0f / 6);
+  const vf c = fma(w[2], splat(4), w[0]) * splat(1.0f / 24), d = w[1] * splat(1.0f / 12);
+  o[0] = w[0] * splat(0.25f);
+  o[1] = a - b;
+  o[2] = a + b;
+  o[3] = c + d;
+  o[4] = c - d;
+  o[5] = w[2];
+}
+
+// Gᵀ m
+CF_INLINE void adjoint3(const vf m[6], vf o[3]) {
+  const vf a = (m[1] + m[2]) * splat(1.0f / 6), b = (m[2] - m[1]) * splat(1.0f / 6), c = m[3] + m[4], d = m[3] - m[4];
+  o[0] = fma(m[0], splat(0.25f), fma(c, splat(1.0f / 24), -a));
+  o[1] = fma(d, splat(1.0f / 12), b);
+  o[2] = fma(c, splat(1.0f / 6), m[5] - a);
+}
+
+}  // namespace
+
+void winograd_weights(const float* w, size_t o, size_t i, bool data_grad, size_t panel, size_t c0, size_t c1, float* u) {
+  const size_t summed = data_grad ? o : i, produced = data_grad ? i : o;
+  const size_t a = (summed + 15) / 16 * 16, k_stride = a * ((produced + 31) / 32 * 32);
+  const size_t first = panel * 32, lanes = produced - first < 32 ? produced - first : 32;
+  const size_t lane_stride = data_grad ? 9 : i * 9, c_stride = data_grad ? i * 9 : 9;
+  float taps[9 * 32] = {};
+  for (size_t c = c0; c < c1; ++c) {
+    float* to = u + panel * a * 32 + c * 32;
+    if (c >= summed) {
+      for (size_t k = 0; k < 36; ++k)
+        for (size_t l = 0; l < 32; l += kWidth) store(to + k * k_stride + l, vf{});
+      continue;
+    }
+    const float* from = w + c * c_stride + first * lane_stride;
+    for (size_t l = 0; l < lanes; ++l)
+      for (size_t t = 0; t < 9; ++t) taps[(data_grad ? 8 - t : t) * 32 + l] = from[l * lane_stride + t];
+    for (size_t l = 0; l < 32; l += kWidth) {
+      vf half[18];
+#pragma GCC unroll 3
+      for (size_t j = 0; j < 3; ++j) {
+        const vf d[3] = {load(taps + j * 32 + l), load(taps + (3 + j) * 32 + l), load(taps + (6 + j) * 32 + l)};
+        vf t[6];
+        weights6(d, t);
+#pragma GCC unroll 6
+        for (size_t k = 0; k < 6; ++k) half[k * 3 + j] = t[k];
+      }
+#pragma GCC unroll 6
+      for (size_t k = 0; k < 6; ++k) {
+        vf t[6];
+        weights6(half + k * 3, t);
+#pragma GCC unroll 6
+        for (size_t j = 0; j < 6; ++j) store(to + (k * 6 + j) * k_stride + l, t[j]);
+      }
+    }
+  }
+}
+
+void winograd_weights_adjoint(const float* m, size_t k_stride, size_t channels, float* dw) {
+  for (size_t c = 0; c < channels; c += kWidth) {
+    const size_t n = channels - c < static_cast<size_t>(kWidth) ? channels - c : kWidth;
+    vf half[18];
+#pragma GCC unroll 6
+    for (size_t j = 0; j < 6; ++j) {
+      vf d[6], t[3];
+#pragma GCC unroll 6
+      for (size_t i = 0; i < 6; ++i) d[i] = load(m + (i * 6 + j) * k_stride + c);
+      adjoint3(d, t);
+#pragma GCC unroll 3
+      for (size_t i = 0; i < 3; ++i) half[i * 6 + j] = t[i];
+    }
+    float taps[9][kWidth];
+#pragma GCC unroll 3
+    for (size_t i = 0; i < 3; ++i) {
+      vf t[3];
+      adjoint3(half + i * 6, t);
+#pragma GCC unroll 3
+      for (size_t j = 0; j < 3; ++j) store(taps[i * 3 + j], t[j]);
+    }
+    float* to = dw + c * 9;
+    for (size_t l = 0; l < n; ++l)
+      for (size_t t = 0; t < 9; ++t) to[l * 9 + t] = taps[t][l];
+  }
+}
+
+}  // namespace cf::cpu::CF_ISA

@@ -1,0 +1,39 @@
+// What the kernels of the convolution family share: validated operands, and the makers of each algorithm.
+#pragma once
+#include <memory>
+
+#include "cpu/kernel.h"
+#include "cpu/ops/conv_shape.h"
+#include "cpu/ops/epilogue.h"
+
+namespace cf::cpu {
+
+struct ConvAttrs {
+  ConvShape shape;
+  bool winograd, bias;
+};
+/// Reads and checks a convolution's attribute words and the dims of its images (x: input side, y: output side).
+ConvAttrs parse_conv(const Program& program, const Instr& instr, const Tensor& x, const Tensor& y);
+/// The instruction's input `index`, dense float32 with these dims; `name` is for the message.
+const Tensor& dense_input(const Program& program, const Instr& instr, size_t index, const char* name, const std::vector<size_t>& dims);
+/// Flat size of the transformed weights for `summed` channels to `produced` ones.
+size_t winograd_weights_size(size_t summed, size_t produced);
+
+/// How a Winograd convolution walks its tiles, chosen when planning.
+struct WinogradPlan {
+  bool shared;        ///< all tiles transformed once, threads split the output channels; else threads split the blocks of tiles
+  size_t tile_block;  ///< tiles transformed together
+  size_t out_block;   ///< output channels computed together, a multiple of 32
+};
+WinogradPlan plan_winograd(size_t tiles, size_t summed, size_t produced, const Device& device);
+
+/// A 3×3 convolution of stride 1 and padding 1 from `from` channels (w transformed by winograd_weights) to epilogue.grid().channels.
+std::unique_ptr<Kernel> make_winograd_conv(const Tensor& x, const Tensor& u, const Tensor* bias, Epilogue epilogue, size_t from, const Device& device);
+std::unique_ptr<Kernel> make_winograd_weight_grad(const ConvShape& shape, const Tensor& x, const Tensor& dy, const Tensor& dw, const Device& device);
+
+/// Direct convolutions: own kernels where they measured faster, else oneDNN.
+std::unique_ptr<Kernel> make_direct_conv(const ConvShape& shape, const Tensor& x, const Tensor& w, const Tensor* bias, Epilogue epilogue, const Device& device);
+std::unique_ptr<Kernel> make_direct_data_grad(const ConvShape& shape, const Tensor& dy, const Tensor& w, Epilogue epilogue, const Device& device);
+std::unique_ptr<Kernel> make_direct_weight_grad(const ConvShape& shape, const Tensor& x, const Tensor& dy, const Tensor& dw, const Device& device);
+
+}  // namespace cf::cpu

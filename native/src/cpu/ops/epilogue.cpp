@@ -1,0 +1,130 @@
+#include "cpu/ops/epilogue.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+namespace cf::cpu {
+namespace {
+
+constexpr size_t kChunk = 1024;  // floats per operand and call: a few expression tiles, so that the calls do not show
+
+void copy_rows(const float* from, size_t from_row, size_t step, float* to, size_t to_row, size_t rows, size_t n) {
+  for (size_t i = 0; i < rows; ++i) {
+    if (step == 1)
+      std::memcpy(to + i * to_row, from + i * from_row, n * sizeof(float));
+    else
+      std::fill_n(to + i * to_row, n, from[i * from_row]);
+  }
+}
+
+}  // namespace
+
+Epilogue::Epilogue(const Program& program, const Instr& instr, size_t own_inputs, size_t own_attrs, const std::vector<size_t>& dims, const Device& device) {
+  grid_ = dims.size() == 4 ? Grid{dims[0], dims[1], dims[2], dims[3]} : Grid{dims[0], 1, dims[1], dims[2]};
+  active_ = instr.attrs.size() > own_attrs;
+  if (!active_ && (instr.inputs.size() != own_inputs || instr.outputs.size() != 1))
+    refuse(program, instr, "without an epilogue, expected " + std::to_string(own_inputs) + " inputs and 1 output, found " + std::to_string(instr.inputs.size()) +
+                               " and " + std::to_string(instr.outputs.size()));
+  const size_t further = instr.inputs.size() - own_inputs;
+  if (further + 1 > kMaxInputs || instr.outputs.empty() || instr.outputs.size() > kMaxOutputs)
+    refuse(program, instr, "epilogue: expected at most " + std::to_string(kMaxInputs - 1) + " further inputs and 1 to " + std::to_string(kMaxOutputs) +
+                               " outputs, found " + std::to_string(further) + " and " + std::to_string(instr.outputs.size()));
+  for (const uint32_t id : instr.outputs) outputs_.push_back(operand(program, instr, id, dims, true));
+  const auto& s = outputs_[0].stride;
+  uniform_ = (grid_.rows == 1 || s[1] == grid_.pixels * s[2]) && (grid_.images == 1 || s[0] == grid_.rows * grid_.pixels * s[2]);
+  if (!active_) return;
+  for (size_t i = own_inputs; i < instr.inputs.size(); ++i) inputs_.push_back(operand(program, instr, instr.inputs[i], dims, false));
+  expr_ = parse_expr(instr.attrs.data() + own_attrs, instr.attrs.size() - own_attrs, static_cast<uint32_t>(further + 1), static_cast<uint32_t>(outputs_.size()),
+                     "epilogue");
+  run_ = CF_PICK(device.isa, expr_run);
+  scratch_floats_ = (further + 1 + outputs_.size()) * kChunk + expr_scratch_floats(expr_);
+}
+
+Epilogue::Operand Epilogue::operand(const Program& program, const Instr& instr, uint32_t id, const std::vector<size_t>& dims, bool output) const {
+  const Tensor& t = program.tensors[id];
+  bool same = t.rank == dims.size() && t.dtype == DType::f32;
+  for (size_t k = 0; same && k < dims.size(); ++k) same = t.dims[k] == dims[k];
+  if (!same) {
+    std::string expected, found;
+    for (const size_t d : dims) expected += " " + std::to_string(d);
+    for (uint32_t k = 0; k < t.rank; ++k) found += " " + std::to_string(t.dims[k]);
+    refuse(program, instr, std::string(output ? "output" : "epilogue operand") + ": expected float32 of dims" + expected + ", found" + found);
+  }
+  Operand o{t, {}};
+  // A dimension of size 1 may have any stride; giving it the dense one lets the fast paths see it as such.
+  const auto stride = [&](uint32_t k, size_t dense) { return t.dims[k] == 1 ? dense : size_t{t.strides[k]}; };
+  const uint32_t last = t.rank - 1;
+  const size_t channel = stride(last, 1);
+  if (channel != 1 && (output || channel != 0))
+    refuse(program, instr, std::string(output ? "output" : "epilogue operand") + ": expected last stride 1, found " + std::to_string(channel));
+  const size_t pixel = stride(last - 1, t.dims[last]);
+  const size_t row = t.rank == 4 ? stride(1, t.dims[2] * pixel) : 0;
+  o.stride = {stride(0, t.rank == 4 ? t.dims[1] * row : t.dims[1] * pixel), row, pixel, channel};
+  return o;
+}
+
+Epilogue::Bound Epilogue::bind(const Run& run) const {
+  Bound b{};
+  for (size_t i = 0; i < inputs_.size(); ++i) b.in[i] = run.f32(inputs_[i].tensor);
+  for (size_t i = 0; i < outputs_.size(); ++i) b.out[i] = run.f32(outputs_[i].tensor);
+  return b;
+}
+
+void Epilogue::apply(const Bound& bound, size_t image, size_t row, size_t pixel, size_t count, size_t channel, size_t channels, const float* raw,
+                     size_t raw_pixel, float* scratch) const {
+  const auto at = [&](const Operand& o, size_t p, size_t c) { return image * o.stride[0] + row * o.stride[1] + p * o.stride[2] + c * o.stride[3]; };
+  if (!active_) {
+    const Operand& o = outputs_[0];
+    float* to = bound.out[0] + at(o, pixel, channel);
+    copy_rows(raw, raw_pixel, 1, to, o.stride[2], count, channels);
+    return;
+  }
+  const size_t width = std::min(channels, kChunk), height = std::max<size_t>(1, kChunk / width);
+  float* expr_scratch = scratch + (inputs_.size() + 1 + outputs_.size()) * kChunk;
+  const float* in[kMaxInputs];
+  uint8_t broadcast[kMaxInputs];
+  float* out[kMaxOutputs];
+  for (size_t p = 0; p < count; p += height) {
+    const size_t rows = std::min(height, count - p);
+    for (size_t c = 0; c < channels; c += width) {
+      const size_t n = std::min(width, channels - c);
+      float* spare = scratch;
+      // Contiguous operands are read where they lie; the others are gathered into (or repeated in) a chunk of scratch.
+      const auto source = [&](size_t i, const float* from, size_t step, size_t unit) {
+        broadcast[i] = unit == 0 && (step == 0 || rows == 1);
+        if (broadcast[i] || (unit == 1 && (step == n || rows == 1))) {
+          in[i] = from;
+        } else {
+          copy_rows(from, step, unit, spare, n, rows, n);
+          in[i] = spare;
+          spare += kChunk;
+        }
+      };
+      source(0, raw + p * raw_pixel + c, raw_pixel, 1);
+      for (size_t i = 0; i < inputs_.size(); ++i) source(i + 1, bound.in[i] + at(inputs_[i], pixel + p, channel + c), inputs_[i].stride[2], inputs_[i].stride[3]);
+      for (size_t j = 0; j < outputs_.size(); ++j) {
+        out[j] = bound.out[j] + at(outputs_[j], pixel + p, channel + c);
+        if (outputs_[j].stride[2] != n && rows > 1) {
+          out[j] = spare;
+          spare += kChunk;
+        }
+      }
+      run_(expr_, in, broadcast, out, rows * n, expr_scratch);
+      for (size_t j = 0; j < outputs_.size(); ++j)
+        if (outputs_[j].stride[2] != n && rows > 1)
+          copy_rows(out[j], n, 1, bound.out[j] + at(outputs_[j], pixel + p, channel + c), outputs_[j].stride[2], rows, n);
+    }
+  }
+}
+
+void Epilogue::apply_flat(const Bound& bound, size_t begin, size_t end, const float* raw, size_t raw_pixel, float* scratch) const {
+  while (begin < end) {
+    const size_t row = begin / grid_.pixels, pixel = begin % grid_.pixels, count = std::min(end - begin, grid_.pixels - pixel);
+    apply(bound, row / grid_.rows, row % grid_.rows, pixel, count, 0, grid_.channels, raw, raw_pixel, scratch);
+    raw += count * raw_pixel;
+    begin += count;
+  }
+}
+
+}  // namespace cf::cpu

@@ -1,0 +1,25 @@
+// A rough price of an expression, to decide how many threads are worth waking.
+#pragma once
+#include "cpu/kernels/expr.h"
+
+namespace cf::cpu {
+
+/// Nanoseconds per element, with `streams` arrays read or written.
+inline double expr_cost(const Expr& e, size_t streams) {
+  double ns = 0.05 * static_cast<double>(streams);
+  for (const Expr::Step& s : e.steps) {
+    switch (s.op) {
+      case ExprOp::exp: case ExprOp::log: case ExprOp::expm1: case ExprOp::log1p: case ExprOp::tanh: case ExprOp::sigmoid: case ExprOp::softplus:
+        ns += 0.6;
+        break;
+      case ExprOp::div: case ExprOp::sqrt: case ExprOp::rsqrt: case ExprOp::recip:
+        ns += 0.2;
+        break;
+      default:
+        ns += 0.06;
+    }
+  }
+  return ns;
+}
+
+}  // namespace cf::cpu

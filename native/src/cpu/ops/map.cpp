@@ -1,0 +1,159 @@
+// Element-wise expressions over strided operands.
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+
+#include "cpu/kernels/expr.h"
+#include "cpu/ops/expr_cost.h"
+#include "cpu/ops/nest.h"
+
+namespace cf::cpu {
+namespace {
+
+constexpr uint64_t kLongRow = 512;    ///< from here on a row is worth a call of its own
+constexpr uint64_t kChunk = 16384;    ///< unit of work along a long row
+constexpr double kParallelNs = 6000;  ///< below this two threads' meeting costs more than they save
+
+class Map final : public Kernel {
+ public:
+  Map(const Program& p, const Instr& instr, const Device& device) : threads_(device.threads) {
+    check(p, instr);
+    run_ = CF_PICK(device.isa, expr_run);
+    copy_ = CF_PICK(device.isa, copy_2d);
+    expr_ = parse_expr(instr.attrs.data(), instr.attrs.size(), inputs_, outputs_, "map");
+    const double ns = expr_cost(expr_, inputs_ + outputs_) * static_cast<double>(nest_.elements());
+    if (ns < kParallelNs) threads_ = 1;
+    plan();
+  }
+
+  size_t scratch_bytes() const override { return static_cast<size_t>(threads_) * thread_floats_ * sizeof(float); }
+  double flops() const override { return static_cast<double>(nest_.elements()) * static_cast<double>(expr_.steps.size()); }
+
+  void run(const Run& run) const override {
+    const float* in[kMaxMapInputs];
+    float* out[kMaxExprOutputs];
+    for (uint32_t i = 0; i < inputs_; ++i) in[i] = run.f32(tensors_[i]);
+    for (uint32_t j = 0; j < outputs_; ++j) out[j] = run.f32(tensors_[inputs_ + j]);
+    float* const scratch = reinterpret_cast<float*>(run.scratch());
+    if (threads_ == 1) return part(in, out, scratch, 0, 1);
+#pragma omp parallel for num_threads(threads_) schedule(static, 1)
+    for (int t = 0; t < threads_; ++t) part(in, out, scratch + static_cast<size_t>(t) * thread_floats_, t, threads_);
+  }
+
+ private:
+  void check(const Program& p, const Instr& instr) {
+    inputs_ = static_cast<uint32_t>(instr.inputs.size()), outputs_ = static_cast<uint32_t>(instr.outputs.size());
+    if (instr.inputs.size() > kMaxMapInputs) refuse(p, instr, "expected up to 16 inputs, found " + std::to_string(instr.inputs.size()));
+    if (instr.outputs.empty() || instr.outputs.size() > kMaxExprOutputs)
+      refuse(p, instr, "expected 1 to 8 outputs, found " + std::to_string(instr.outputs.size()));
+    for (uint32_t id : instr.inputs) tensors_.push_back(p.tensors[id]);
+    for (uint32_t id : instr.outputs) tensors_.push_back(p.tensors[id]);
+    const Tensor& first = tensors_[inputs_];
+    std::vector<std::array<uint32_t, kMaxRank>> strides;
+    for (const Tensor& t : tensors_) {
+      if (t.dtype != DType::f32) refuse(p, instr, "expected float32 operands");
+      if (t.rank != first.rank || t.dims != first.dims) refuse(p, instr, "expected operands of one shape");
+      strides.push_back(t.strides);
+    }
+    // Outermost is where the first output takes its longest steps, whatever order the program names the dimensions in.
+    std::vector<uint32_t> order(first.rank);
+    std::iota(order.begin(), order.end(), 0u);
+    std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return first.strides[a] > first.strides[b]; });
+    nest_ = make_nest(first.dims.data(), strides, order);
+  }
+
+  void plan() {
+    bool straight = true;
+    for (const Nest::Operand& o : nest_.operands) straight = straight && Nest::straight(o);
+    by_row_ = nest_.rows == 1 || nest_.cols > kBlock || (straight && nest_.cols >= kLongRow);
+    if (by_row_) {
+      width_ = std::min(nest_.cols, straight ? kChunk : kBlock);
+      units_ = nest_.rows * ((nest_.cols + width_ - 1) / width_);
+    } else {
+      height_ = std::max<uint64_t>(1, kBlock / nest_.cols);
+      units_ = (nest_.rows + height_ - 1) / height_;
+    }
+    // Threads that share one short row still each get some of it, in whole cache lines.
+    if (by_row_ && threads_ > 1 && units_ < 4 * static_cast<uint64_t>(threads_)) {
+      const uint64_t pieces = (4 * static_cast<uint64_t>(threads_) + nest_.rows - 1) / nest_.rows;
+      width_ = std::min(width_, (nest_.cols / pieces + 16) / 16 * 16);
+      units_ = nest_.rows * ((nest_.cols + width_ - 1) / width_);
+    }
+    copies_ = expr_.steps.empty() && outputs_ == 1 && expr_.results[0] < inputs_;
+    thread_floats_ = (expr_scratch_floats(expr_) + nest_.operands.size() * kBlock + 15) / 16 * 16;
+  }
+
+  void part(const float* const* in, float* const* out, float* scratch, int t, int threads) const {
+    uint64_t begin, end;
+    share(units_, t, threads, &begin, &end);
+    if (begin == end) return;
+    float* const blocks = scratch + expr_scratch_floats(expr_);
+    if (!by_row_) {
+      uint32_t ready = 0;  // periodic operands whose block already holds whole rows
+      for (uint64_t u = begin; u < end; ++u) {
+        const uint64_t row = u * height_;
+        unit(in, out, scratch, blocks, row, std::min(height_, nest_.rows - row), 0, nest_.cols, &ready);
+      }
+      return;
+    }
+    const uint64_t per_row = (nest_.cols + width_ - 1) / width_;
+    if (nest_.rows == 1) {
+      // Neighbouring pieces of one row are one piece, as long as nothing has to be gathered for it.
+      bool straight = true;
+      for (const Nest::Operand& o : nest_.operands) straight = straight && Nest::straight(o);
+      if (straight) return unit(in, out, scratch, blocks, 0, 1, begin * width_, std::min(end * width_, nest_.cols) - begin * width_, nullptr);
+    }
+    for (uint64_t u = begin; u < end; ++u) {
+      const uint64_t col = u % per_row * width_;
+      unit(in, out, scratch, blocks, u / per_row, 1, col, std::min(width_, nest_.cols - col), nullptr);
+    }
+  }
+
+  void unit(const float* const* in, float* const* out, float* scratch, float* blocks, uint64_t row, uint64_t rows, uint64_t col, uint64_t cols,
+            uint32_t* ready) const {
+    if (copies_) return copy(in[expr_.results[0]], out[0], blocks, row, rows, col, cols);
+    const float* from[kMaxMapInputs];
+    uint8_t broadcast[kMaxMapInputs];
+    float* to[kMaxExprOutputs];
+    nest_.read_all(inputs_, in, row, rows, col, cols, blocks, ready, from, broadcast, copy_);
+    for (uint32_t j = 0; j < outputs_; ++j) {
+      const Nest::Operand& o = nest_.operands[inputs_ + j];
+      uint8_t ignored;
+      const bool direct = o.flat || (rows == 1 && Nest::straight(o));
+      to[j] = direct ? const_cast<float*>(nest_.read(o, out[j], row, rows, col, cols, nullptr, &ignored, copy_)) : blocks + (inputs_ + j) * kBlock;
+    }
+    run_(expr_, from, broadcast, to, rows * cols, scratch);
+    for (uint32_t j = 0; j < outputs_; ++j)
+      if (to[j] == blocks + (inputs_ + j) * kBlock) nest_.scatter(nest_.operands[inputs_ + j], out[j], row, rows, col, cols, to[j], copy_);
+  }
+
+  void copy(const float* in, float* out, float* block, uint64_t row, uint64_t rows, uint64_t col, uint64_t cols) const {
+    const Nest::Operand &src = nest_.operands[expr_.results[0]], &dst = nest_.operands[inputs_];
+    const bool direct = dst.flat || (rows == 1 && dst.last == 1);
+    if (direct) return nest_.gather(src, in, row, rows, col, cols, out + (dst.flat ? row * nest_.cols : nest_.offset(dst, row)) + col, copy_);
+    if (src.flat) return nest_.scatter(dst, out, row, rows, col, cols, in + row * nest_.cols + col, copy_);
+    while (cols > 0) {  // both strided
+      const uint64_t n = std::min(cols, kBlock / rows);
+      nest_.gather(src, in, row, rows, col, n, block, copy_);
+      nest_.scatter(dst, out, row, rows, col, n, block, copy_);
+      col += n, cols -= n;
+    }
+  }
+
+  int threads_;
+  uint32_t inputs_ = 0, outputs_ = 0;
+  std::vector<Tensor> tensors_;
+  Nest nest_;
+  Expr expr_;
+  bool by_row_ = false, copies_ = false;
+  uint64_t width_ = 0, height_ = 0, units_ = 0;
+  size_t thread_floats_ = 0;
+  decltype(CF_PICK(Isa::portable, expr_run)) run_ = nullptr;
+  Copy2d copy_ = nullptr;
+};
+
+}  // namespace
+
+std::unique_ptr<Kernel> make_map(const Program& p, const Instr& instr, const Device& device) { return std::make_unique<Map>(p, instr, device); }
+
+}  // namespace cf::cpu

@@ -1,0 +1,167 @@
+// Convolution (and gradient by the input) through Winograd's F(4×4, 3×3): transform blocks of input tiles, 36 products, transform back.
+#include <algorithm>
+
+#include "cpu/kernels/gemm.h"
+#include "cpu/kernels/winograd.h"
+#include "cpu/ops/conv.h"
+#include "cpu/ops/parallel.h"
+
+namespace cf::cpu {
+namespace {
+
+class WinogradConv final : public Kernel {
+ public:
+  WinogradConv(const Tensor& x, const Tensor& u, const Tensor* bias, Epilogue epilogue, size_t from, const Device& device)
+      : x_(x),
+        u_(u),
+        bias_(bias ? *bias : Tensor{}),
+        has_bias_(bias != nullptr),
+        epilogue_(std::move(epilogue)),
+        g_(epilogue_.grid()),
+        from_(from),
+        threads_(static_cast<size_t>(device.threads)),
+        tiles_down_(ceil_div(g_.rows, 4)),
+        tiles_across_(ceil_div(g_.pixels, 4)),
+        tiles_(g_.images * tiles_down_ * tiles_across_),
+        plan_(plan_winograd(tiles_, from, g_.channels, device)),
+        unit_(device.isa == Isa::avx512 ? 32 : 16),
+        v_row_(odd_lines(from)),
+        v_k_(odd_lines(plan_.tile_block * v_row_)),
+        m_row_(odd_lines(round_up(plan_.out_block, unit_))),
+        m_k_(odd_lines(plan_.tile_block * m_row_)),
+        input_(CF_PICK(device.isa, winograd_input)),
+        output_(CF_PICK(device.isa, winograd_output)),
+        gemm_(CF_PICK(device.isa, gemm)) {}
+
+  size_t scratch_bytes() const override { return layout(nullptr).bytes; }
+  double flops() const override { return 18.0 * static_cast<double>(g_.all_pixels() * g_.channels) * static_cast<double>(from_); }
+
+  void run(const Run& run) const override {
+    const Layout scratch = layout(run.scratch());
+    const Job job{run.f32(x_), run.f32(u_), has_bias_ ? run.f32(bias_) : nullptr, epilogue_.bind(run)};
+    const size_t out_blocks = ceil_div(g_.channels, plan_.out_block);
+    if (plan_.shared) {
+      float* v = scratch.v;
+      for (size_t t0 = 0; t0 < tiles_ && !run.cancelled(); t0 += plan_.tile_block) {
+        const size_t t1 = std::min(tiles_, t0 + plan_.tile_block);
+        parallel_for(static_cast<int>(threads_), threads_, [&](size_t slot) {
+          const Part part = part_of(t1 - t0, threads_, slot);
+          transform(job, t0 + part.begin, t0 + part.end, v + part.begin * v_row_);
+        });
+        parallel_for(static_cast<int>(threads_), threads_, [&](size_t slot) {
+          for (size_t b = slot; b < out_blocks && !run.cancelled(); b += threads_) product(job, t0, t1, b, v, scratch.slot(slot));
+        });
+      }
+      return;
+    }
+    const size_t blocks = block_count();
+    parallel_for(static_cast<int>(threads_), threads_, [&](size_t slot) {
+      float* v = scratch.v + slot * 36 * v_k_;
+      for (size_t k = slot; k < blocks && !run.cancelled(); k += threads_) {
+        const Part part = part_of(tiles_, blocks, k);
+        transform(job, part.begin, part.end, v);
+        for (size_t b = 0; b < out_blocks; ++b) product(job, part.begin, part.end, b, v, scratch.slot(slot));
+      }
+    });
+  }
+
+ private:
+  struct Job {
+    const float *x, *u, *bias;
+    Epilogue::Bound bound;
+  };
+  struct Slot {
+    float *m, *raw, *expr;
+  };
+  struct Layout {
+    float *v, *slots;
+    size_t m, raw, each, bytes;
+    Slot slot(size_t i) const { return {slots + i * each, slots + i * each + m, slots + i * each + m + raw}; }
+  };
+
+  Layout layout(char* base) const {
+    Scratch s(base);
+    Layout l{};
+    l.v = s.floats((plan_.shared ? 1 : threads_) * 36 * v_k_);
+    l.m = 36 * m_k_;
+    l.raw = epilogue_.active() ? round_up(4 * 4 * tiles_across_ * std::min(plan_.out_block, g_.channels), 16) : 0;
+    l.each = l.m + l.raw + round_up(epilogue_.scratch_floats(), 16);
+    l.slots = s.floats(threads_ * l.each);
+    l.bytes = s.used();
+    return l;
+  }
+
+  // Blocks of at most tile_block tiles, as many as share out evenly between the threads.
+  size_t block_count() const { return std::min(tiles_, round_up(ceil_div(tiles_, plan_.tile_block), threads_)); }
+
+  struct Place {
+    size_t image, down, across;
+  };
+  Place place(size_t tile) const { return {tile / (tiles_down_ * tiles_across_), tile / tiles_across_ % tiles_down_, tile % tiles_across_}; }
+
+  void transform(const Job& job, size_t t0, size_t t1, float* v) const {
+    const size_t h = g_.rows, w = g_.pixels;
+    for (size_t t = t0; t < t1; ++t) {
+      const Place p = place(t);
+      const auto edge = [](size_t at, size_t size) { return static_cast<int>(std::min<size_t>(6, size + 1 - at)); };
+      const WinogradTile tile{w * from_, from_, p.down == 0, edge(p.down * 4, h), p.across == 0, edge(p.across * 4, w)};
+      const float* x = job.x + ((p.image * h + p.down * 4) * w + p.across * 4) * from_ - (w + 1) * from_;
+      input_(x, tile, from_, v + (t - t0) * v_row_, v_k_, kPanel);
+    }
+  }
+
+  void product(const Job& job, size_t t0, size_t t1, size_t block, const float* v, const Slot& slot) const {
+    const size_t o0 = block * plan_.out_block, channels = std::min(plan_.out_block, g_.channels - o0);
+    const size_t u_panel = round_up(from_, 16) * kPanel, u_k = u_panel * panels(g_.channels);
+    for (size_t k = 0; k < 36; ++k) {
+      const float* a = v + k * v_k_;
+      gemm_({&a, 1, from_, v_row_, 1, job.u + k * u_k + o0 / kPanel * u_panel, u_panel, kPanel, slot.m + k * m_k_, m_row_, t1 - t0, round_up(channels, unit_),
+             nullptr, false});
+    }
+    const float* bias = job.bias ? job.bias + o0 : nullptr;
+    const size_t h = g_.rows, w = g_.pixels;
+    for (size_t t = t0; t < t1;) {
+      // A run of neighbours in one row of tiles: its rows of pixels are contiguous, which the epilogue likes.
+      const Place p = place(t);
+      const size_t count = std::min(t1 - t, tiles_across_ - p.across), y = p.down * 4, x = p.across * 4;
+      const size_t rows = std::min<size_t>(4, h - y), pixels = std::min(4 * count, w - x);
+      float* to = epilogue_.active() ? slot.raw : job.bound.out[0] + ((p.image * h + y) * w + x) * epilogue_.result_pixel() + o0;
+      const size_t pixel = epilogue_.active() ? channels : epilogue_.result_pixel(), row = epilogue_.active() ? pixels * pixel : w * pixel;
+      for (size_t i = 0; i < count; ++i) {
+        const WinogradTile tile{row, pixel, 0, static_cast<int>(rows), 0, static_cast<int>(std::min<size_t>(4, pixels - 4 * i))};
+        output_(slot.m + (t - t0 + i) * m_row_, m_k_, channels, bias, to + 4 * i * pixel, tile);
+      }
+      if (epilogue_.active())
+        for (size_t i = 0; i < rows; ++i) epilogue_.apply(job.bound, p.image, y + i, x, pixels, o0, channels, to + i * row, pixel, slot.expr);
+      t += count;
+    }
+  }
+
+  Tensor x_, u_, bias_;
+  bool has_bias_;
+  Epilogue epilogue_;
+  Grid g_;
+  size_t from_, threads_, tiles_down_, tiles_across_, tiles_;
+  WinogradPlan plan_;
+  size_t unit_, v_row_, v_k_, m_row_, m_k_;
+  decltype(&portable::winograd_input) input_;
+  decltype(&portable::winograd_output) output_;
+  decltype(&portable::gemm) gemm_;
+};
+
+}  // namespace
+
+size_t g_tb = 0, g_oc = 0, g_shared = 0;
+WinogradPlan plan_winograd(size_t tiles, size_t summed, size_t produced, const Device& device) {
+  (void)device; (void)summed;
+  if (g_tb) return {g_shared != 0, g_shared ? tiles : g_tb, g_oc};
+  const size_t threads = static_cast<size_t>(device.threads);
+  if (tiles < 12 * threads) return {true, tiles, std::min<size_t>(128, round_up(ceil_div(produced, threads), 32))};
+  return {false, 28, std::min<size_t>(128, round_up(produced, 32))};
+}
+
+std::unique_ptr<Kernel> make_winograd_conv(const Tensor& x, const Tensor& u, const Tensor* bias, Epilogue epilogue, size_t from, const Device& device) {
+  return std::make_unique<WinogradConv>(x, u, bias, std::move(epilogue), from, device);
+}
+
+}  // namespace cf::cpu

@@ -1,0 +1,30 @@
+// Runs one of the long measurements in tests/studies, each a module that exports `main(args): Promise<number>`.
+//
+//   deno run -A scripts/study.ts NAME [--no-install] [options of the study…]
+
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { NO_INSTALL_FLAG, REPOSITORY, setUp } from "./setup.ts";
+import { listFiles } from "./support/content_hash.ts";
+import { runScript, SetupError } from "./support/setup_error.ts";
+
+interface Study {
+  main(args: readonly string[]): Promise<number>;
+}
+
+async function run(): Promise<number> {
+  const args = Deno.args.filter((arg) => arg !== NO_INSTALL_FLAG);
+  const folder = join(REPOSITORY, "tests/studies");
+  const files = await listFiles(folder, (path) => path.endsWith(".ts")).catch(() => []);
+  const names = files.map((file) => file.replace(/\.ts$/, ""));
+  const [name = "", ...rest] = args;
+  if (!names.includes(name)) {
+    const known = names.length === 0 ? "none is there yet" : names.join(", ");
+    throw new SetupError(`study: expected a name from tests/studies (${known}), found ${JSON.stringify(name)}`);
+  }
+  await setUp({ install: args.length === Deno.args.length, tests: true });
+  const study: Study = await import(pathToFileURL(join(folder, `${name}.ts`)).href);
+  return await study.main(rest);
+}
+
+await runScript(run);

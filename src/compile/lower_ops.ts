@@ -1,0 +1,193 @@
+/** Lowering of the ops that have kernels of their own: operands made dense where kernels want it, attributes as words. */
+import type { Expr } from "../graph/expr.ts";
+import type { Node, Value } from "../graph/graph.ts";
+import { composeLayouts, isDense, type Layout, numel, type Shape } from "../graph/shape.ts";
+import { wholeLayout } from "../graph/ops.ts";
+import { streamHash } from "../random.ts";
+import { encodeExprs } from "./expr_code.ts";
+import type { Cluster } from "./fuse.ts";
+import { floatBits, type Window } from "./lir.ts";
+import type { ProgramOp } from "./opcodes.ts";
+
+/** What the lowering offers to these functions. */
+export interface Emitter {
+  readonly winograd: boolean;
+  alloc(shape: Shape): Window;
+  windowOf(v: Value): Window;
+  /** A window without holes: v's own, or a copy. */
+  dense(v: Value): Window;
+  hoist(v: Value, key: string, make: () => Window): Window;
+  push(
+    op: ProgramOp,
+    name: string,
+    inputs: readonly Window[],
+    outputs: readonly Window[],
+    attrs: readonly number[],
+  ): void;
+  result(v: Value, accepts: (layout: Layout) => boolean): Window;
+  code(cluster: Cluster, first: readonly Value[]): { operands: Value[]; exprs: Expr[] };
+}
+
+const as = (w: Window, shape: Shape): Window | undefined => {
+  const layout = composeLayouts(w.layout, wholeLayout(shape));
+  return layout && { ...w, layout };
+};
+
+/** Winograd pays when both sides have channels enough to fill vectors. */
+function winogradSize(
+  e: Emitter,
+  w: Value,
+  stride: number,
+  padding: number,
+  summed: number,
+  made: number,
+): number | undefined {
+  const fits = e.winograd && w.shape[2] === 3 && stride === 1 && padding === 1 && w.shape[0]! >= 16 &&
+    w.shape[1]! >= 16;
+  return fits ? 36 * Math.ceil(summed / 16) * 16 * Math.ceil(made / 32) * 32 : undefined;
+}
+
+function winogradWeights(e: Emitter, w: Value, size: number, dataGrad: boolean): Window {
+  return e.hoist(w, `winograd ${w.id} ${dataGrad}`, () => {
+    const u = e.alloc([size]);
+    e.push("winograd_weights", w.node.scope, [e.dense(w)], [u], [dataGrad ? 1 : 0]);
+    return u;
+  });
+}
+
+/** NHWC windows whose pixels lie at one distance: dense tensors and channel windows of wider ones. */
+function pixelWindow(l: Layout): boolean {
+  const [, h, w] = l.shape, [sn, sh, sw, sc] = l.strides;
+  const ok = (size: number, have: number, want: number): boolean => size === 1 || have === want;
+  return ok(l.shape[3]!, sc!, 1) && ok(h!, sh!, sw! * w!) && ok(l.shape[0]!, sn!, sw! * w! * h!);
+}
+
+interface Epilogue {
+  readonly inputs: readonly Window[];
+  readonly code: readonly number[];
+  readonly outputs: readonly Value[];
+}
+
+/** Operands of an epilogue in the shape of the op's result; undefined when one cannot be read that way. */
+function epilogueOf(e: Emitter, result: Value, cluster: Cluster, shape: Shape): Epilogue | undefined {
+  const behind = cluster.nodes.flatMap((n) => n.inputs).find((v) =>
+    v === result || (v.node.op === "view" && v.node.inputs[0] === result)
+  );
+  if (!behind) return undefined;
+  const { operands, exprs } = e.code(cluster, [behind]);
+  const inputs: Window[] = [];
+  for (const v of operands.slice(1)) {
+    const w = as(e.windowOf(v), shape);
+    const last = w?.layout.strides.at(-1);
+    if (!w || (last !== 0 && last !== 1)) return undefined;
+    inputs.push(w);
+  }
+  return { inputs, code: encodeExprs(exprs, operands.length), outputs: cluster.outputs };
+}
+
+/** Windows for an epilogue's (or the op's own) results, in the op's shape. */
+function outputsOf(e: Emitter, values: readonly Value[], shape: Shape, accepts: (l: Layout) => boolean): Window[] {
+  return values.map((v) => {
+    const w = e.result(v, (l) => {
+      const seen = composeLayouts(l, wholeLayout(shape));
+      return seen !== undefined && accepts(seen);
+    });
+    return as(w, shape)!;
+  });
+}
+
+const rowWindow = (l: Layout): boolean => l.shape[2] === 1 || l.strides[2] === 1;
+
+function emitMatmul(e: Emitter, node: Node, cluster: Cluster | undefined): boolean {
+  const [out] = node.outputs as [Value];
+  const epilogue = cluster && epilogueOf(e, out, cluster, out.shape);
+  if (cluster && !epilogue) return false;
+  const operand = (v: Value): Window => {
+    const w = e.windowOf(v);
+    const { shape, strides } = w.layout;
+    const ok = shape[2] === 1 || strides[2] === 1 || shape[1] === 1 || strides[1] === 1;
+    return ok ? w : e.dense(v);
+  };
+  const inputs = [...node.inputs.map(operand), ...(epilogue?.inputs ?? [])];
+  const outputs = outputsOf(e, epilogue?.outputs ?? [out], out.shape, rowWindow);
+  e.push("matmul", node.scope, inputs, outputs, [0, ...(epilogue?.code ?? [])]);
+  return true;
+}
+
+function emitConv(
+  e: Emitter,
+  node: Extract<Node, { op: "conv" | "conv_data_grad" }>,
+  cluster: Cluster | undefined,
+): boolean {
+  const [out] = node.outputs as [Value];
+  const [x, w] = node.inputs as [Value, Value];
+  const epilogue = cluster && epilogueOf(e, out, cluster, out.shape);
+  if (cluster && !epilogue) return false;
+  const [o, i, kh, kw] = w.shape as [number, number, number, number];
+  const { stride, padding } = node.attrs;
+  const back = node.op === "conv_data_grad";
+  const size = winogradSize(e, w, stride, padding, back ? o : i, back ? i : o);
+  const weights = size === undefined ? e.dense(w) : winogradWeights(e, w, size, back);
+  const inputs = [e.dense(x), weights, ...(epilogue?.inputs ?? [])];
+  const outputs = outputsOf(e, epilogue?.outputs ?? [out], out.shape, back ? isDense : pixelWindow);
+  e.push(node.op, node.scope, inputs, outputs, [
+    stride,
+    padding,
+    size === undefined ? 0 : 1,
+    o,
+    i,
+    kh,
+    kw,
+    0,
+    ...(epilogue?.code ?? []),
+  ]);
+  return true;
+}
+
+/** Emits the instruction of a node; false when the epilogue cannot be part of it (nothing was emitted then). */
+export function emitNode(e: Emitter, node: Node, epilogue: Cluster | undefined): boolean {
+  const plain = (op: ProgramOp, attrs: readonly number[]): boolean => {
+    const inputs = node.inputs.map((v) => e.dense(v));
+    e.push(op, node.scope, inputs, node.outputs.map((v) => e.result(v, isDense)), attrs);
+    return true;
+  };
+  switch (node.op) {
+    case "feed":
+    case "state":
+    case "param":
+    case "constant":
+    case "view":
+    case "stop_gradient":
+      return true;
+    case "matmul":
+      return emitMatmul(e, node, epilogue);
+    case "conv":
+    case "conv_data_grad":
+      return emitConv(e, node, epilogue);
+    case "conv_weight_grad": {
+      const { stride, padding, kernel } = node.attrs;
+      const [o, i] = node.outputs[0]!.shape as [number, number];
+      const winograd = winogradSize(e, node.outputs[0]!, stride, padding, i, o) !== undefined;
+      return plain("conv_weight_grad", [stride, padding, winograd ? 1 : 0, o, i, kernel, kernel]);
+    }
+    case "random":
+      return plain("random", [node.attrs.kind === "uniform" ? 0 : 1, streamHash(node.attrs.stream), node.attrs.loop]);
+    case "layer_norm":
+    case "layer_norm_grad":
+      return plain(node.op, [floatBits(node.attrs.eps)]);
+    case "attention":
+    case "attention_grad": {
+      const { heads, dropout, stream, loop } = node.attrs;
+      return plain(node.op, [heads, floatBits(dropout), streamHash(stream), loop]);
+    }
+    case "mixture":
+    case "mixture_grad":
+    case "mixture_inverse":
+      return plain(node.op, [node.attrs.components]);
+    case "matrix_inverse":
+    case "log_abs_det":
+      return plain(node.op, []);
+    default:
+      throw new Error(`lower: ${node.op} has no instruction of its own (${numel(node.outputs[0]!.shape)} elements)`);
+  }
+}

@@ -1,0 +1,37 @@
+/** First values of parameters, as PyTorch's layers draw them; pure functions of (seed, stream). */
+import { numel, type Shape } from "../graph/shape.ts";
+import { normals, uniforms } from "../random.ts";
+
+/** Makes a parameter's first value. */
+export type Initializer = (seed: number, stream: string) => Float32Array;
+
+/** Every element is `value`. */
+export function filled(shape: Shape, value: number): Initializer {
+  return () => new Float32Array(numel(shape)).fill(value);
+}
+
+/** U(−1/√fanIn, 1/√fanIn): PyTorch's default for convolutions (Kaiming-uniform with a = √5), linear layers and their biases. */
+export function fanInUniform(shape: Shape, fanIn: number): Initializer {
+  const bound = 1 / Math.sqrt(fanIn);
+  return (seed, stream) => uniforms(seed, stream, numel(shape)).map((u) => (2 * u - 1) * bound);
+}
+
+/** ‖v‖ of each of `rows` equal parts of what `v` draws from the stream of the parameter `weight_v` beside this `weight_g`. */
+export function rowNorms(v: Initializer, rows: number): Initializer {
+  return (seed, stream) => {
+    const values = v(seed, stream.replace(/weight_g$/, "weight_v"));
+    const size = values.length / rows;
+    return Float32Array.from({ length: rows }, (_, r) => norm(values.subarray(r * size, (r + 1) * size)));
+  };
+}
+
+/** n×n identity + 10⁻³·N(0, 1): the invertible convolution's start. */
+export function nearIdentity(n: number): Initializer {
+  return (seed, stream) => normals(seed, stream, n * n).map((e, i) => (i % (n + 1) === 0 ? 1 : 0) + 1e-3 * e);
+}
+
+function norm(values: Float32Array): number {
+  let sum = 0;
+  for (const v of values) sum += v * v;
+  return Math.sqrt(sum);
+}

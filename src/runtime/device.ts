@@ -1,0 +1,139 @@
+/** A device context: threads, named state and memory. Programs run on it. */
+import { NativeError, UsageError } from "../errors.ts";
+import { cString, native, readText, unwrap } from "./library.ts";
+import { Program } from "./program.ts";
+
+/** Instruction sets, best first. */
+export type Isa = "avx512" | "avx2" | "portable";
+
+/** How to open a device. */
+export interface DeviceOptions {
+  /** `auto` takes the best there is, today the CPU. */
+  readonly device?: "auto" | "cpu";
+  /** OpenMP threads; 0 = one per physical core. */
+  readonly threads?: number;
+  /** Forces an instruction set (otherwise the best, or what `COOPFLOW_ISA` says). */
+  readonly isa?: Isa;
+}
+
+/** What the context says of itself. */
+export interface DeviceInfo {
+  readonly device: string;
+  readonly threads: number;
+  readonly isa: Isa;
+  readonly arena_bytes: number;
+  readonly scratch_bytes: number;
+  readonly state_bytes: number;
+}
+
+/** A named state tensor. */
+export interface StateInfo {
+  readonly name: string;
+  readonly shape: readonly number[];
+}
+
+/** Progress of the current or last run. */
+export interface Progress {
+  readonly run: number;
+  readonly done: number;
+  readonly total: number;
+  readonly committing: boolean;
+}
+
+const ISA_CODES: Readonly<Record<Isa, number>> = { portable: 0, avx2: 1, avx512: 2 };
+
+/** Version, instruction sets and libraries of the native build. */
+export function buildInfo(): { version: string; onednn: string; compiler: string; isa: Isa[] } {
+  const lib = native();
+  return JSON.parse(readText((out, length, needed, error) => lib.cf_build_info(out, length, needed, error)));
+}
+
+/**
+ * Owns a native context. Close it, or declare it with `using`. Closing cancels what runs.
+ * Throws NativeError for anything the native side refuses.
+ */
+export class Device implements Disposable {
+  readonly #handle: bigint;
+  readonly #programs = new Set<Program>();
+  #open = true;
+
+  private constructor(handle: bigint) {
+    this.#handle = handle;
+  }
+
+  /** Opens a device. Throws UsageError for options out of range, NativeError when the library or the instruction set is missing. */
+  static open(options: DeviceOptions = {}): Device {
+    const { device = "auto", threads = 0, isa } = options;
+    if (!Number.isInteger(threads) || threads < 0 || threads > 1024) throw new UsageError(`threads: expected a whole number from 0 to 1024, found ${threads}`);
+    if (device !== "auto" && device !== "cpu") throw new UsageError(`device: expected auto or cpu, found ${device}`);
+    const out = new BigUint64Array(1);
+    unwrap((error) => native().cf_context_create(cString("cpu"), threads, isa ? ISA_CODES[isa] : -1, 0, out, error));
+    return new Device(out[0]!);
+  }
+
+  /** The native handle, for programs of this room. Throws NativeError after close(). */
+  get handle(): bigint {
+    if (!this.#open) throw new NativeError(1, "device", "expected an open device, found a closed one");
+    return this.#handle;
+  }
+
+  /** Threads, instruction set and memory. */
+  get info(): DeviceInfo {
+    return JSON.parse(readText((out, length, needed, error) => native().cf_context_info(this.handle, out, length, needed, error)));
+  }
+
+  /** Creates or overwrites a state tensor. */
+  setState(name: string, data: Float32Array<ArrayBuffer>, shape: readonly number[]): void {
+    unwrap((error) => native().cf_state_set(this.handle, cString(name), 0, Uint32Array.from(shape), shape.length, data, BigInt(data.byteLength), error));
+  }
+
+  /** Copies a state tensor out. */
+  getState(name: string, size: number): Float32Array<ArrayBuffer> {
+    const data = new Float32Array(size);
+    unwrap((error) => native().cf_state_get(this.handle, cString(name), data, BigInt(data.byteLength), error));
+    return data;
+  }
+
+  /** Frees a state tensor that no program uses. */
+  removeState(name: string): void {
+    unwrap((error) => native().cf_state_remove(this.handle, cString(name), error));
+  }
+
+  /** All state tensors, sorted by name. */
+  listState(): StateInfo[] {
+    return JSON.parse(readText((out, length, needed, error) => native().cf_state_list(this.handle, out, length, needed, error)));
+  }
+
+  /** Loads a program. `createMissing`: state that the device lacks is created as zeros instead of being refused. */
+  load(bytes: Uint8Array<ArrayBuffer>, options: { createMissing?: boolean } = {}): Program {
+    const out = new BigUint64Array(1);
+    unwrap((error) => native().cf_program_load(this.handle, bytes, BigInt(bytes.length), options.createMissing ? 1 : 0, out, error));
+    const program = new Program(out[0]!, () => this.#programs.delete(program));
+    this.#programs.add(program);
+    return program;
+  }
+
+  /** Asks what runs and what waits to stop; their promises reject with CancelledError. Returns at once. */
+  cancel(): void {
+    unwrap((error) => native().cf_context_cancel(this.handle, error));
+  }
+
+  /** Where the current run is. */
+  progress(): Progress {
+    const out = new BigUint64Array(4);
+    unwrap((error) => native().cf_context_progress(this.handle, out, error));
+    return { run: Number(out[0]), done: Number(out[1]), total: Number(out[2]), committing: out[3] !== 0n };
+  }
+
+  /** Cancels, closes all programs, frees everything. Closing twice does nothing. */
+  close(): void {
+    if (!this.#open) return;
+    for (const program of [...this.#programs]) program.close();
+    this.#open = false;
+    unwrap((error) => native().cf_context_destroy(this.#handle, error));
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

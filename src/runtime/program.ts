@@ -1,0 +1,132 @@
+/** A loaded program: feeds in, one native call, fetches out. */
+import { CancelledError, NativeError, UsageError } from "../errors.ts";
+import { ErrorRoom, native, readText, unwrap } from "./library.ts";
+
+/** A tensor that the host writes or reads. */
+export interface Port {
+  readonly index: number;
+  readonly name: string;
+  readonly dtype: "f32" | "u32";
+  readonly shape: readonly number[];
+  readonly bytes: number;
+}
+
+/** What the native side knows of a program. */
+export interface ProgramInfo {
+  readonly instructions: number;
+  readonly steps: number;
+  readonly arena_bytes: number;
+  readonly scratch_bytes: number;
+  readonly flops: number;
+  readonly feeds: readonly Port[];
+  readonly fetches: readonly Port[];
+}
+
+/** Time spent in one instruction. */
+export interface ProfileEntry {
+  readonly index: number;
+  readonly op: string;
+  readonly name: string;
+  readonly calls: number;
+  readonly seconds: number;
+  readonly flops: number;
+}
+
+/** Values by feed name; a number feeds a single-element tensor. */
+export type Feeds = Readonly<Record<string, Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | number>>;
+
+/** Values by fetch name. */
+export type Fetches = Record<string, Float32Array<ArrayBuffer>>;
+
+const CANCELLED = 5;
+
+/** Owns a native program. Made by `Device.load`. */
+export class Program implements Disposable {
+  readonly info: ProgramInfo;
+  readonly #handle: bigint;
+  readonly #forget: () => void;
+  readonly #feeds: ReadonlyMap<string, Port>;
+  readonly #fetches: ReadonlyMap<string, Port>;
+  // Held here for the whole life of the program, so that no call in flight can lose it.
+  readonly #room = new ErrorRoom();
+  #open = true;
+  #pending: Promise<unknown> = Promise.resolve();
+
+  constructor(handle: bigint, forget: () => void) {
+    this.#handle = handle;
+    this.#forget = forget;
+    this.info = JSON.parse(readText((out, length, needed, error) => native().cf_program_info(handle, out, length, needed, error)));
+    this.#feeds = new Map(this.info.feeds.map((p) => [p.name, p]));
+    this.#fetches = new Map(this.info.fetches.map((p) => [p.name, p]));
+  }
+
+  /**
+   * Runs once; runs of one program follow each other. All feeds must be given. `fetch` limits what is copied out (default all).
+   * Throws UsageError for feeds that do not fit, CancelledError when cancelled, NativeError otherwise.
+   */
+  run(feeds: Feeds = {}, fetch?: readonly string[]): Promise<Fetches> {
+    const result = this.#pending.then(() => this.#run(feeds, fetch));
+    this.#pending = result.catch(() => undefined);
+    return result;
+  }
+
+  async #run(feeds: Feeds, fetch: readonly string[] | undefined): Promise<Fetches> {
+    this.#checkOpen();
+    for (const name of Object.keys(feeds)) {
+      if (!this.#feeds.has(name)) throw new UsageError(`feed: expected one of ${[...this.#feeds.keys()].join(", ")}, found ${name}`);
+    }
+    for (const port of this.#feeds.values()) this.#feed(port, feeds[port.name]);
+    const status = await native().cf_program_run(this.#handle, Deno.UnsafePointer.of(this.#room.bytes));
+    if (status === CANCELLED) throw new CancelledError("cancelled before the step was complete; nothing was changed");
+    this.#room.unwrap(status);
+    const out: Fetches = {};
+    for (const name of fetch ?? this.#fetches.keys()) out[name] = this.#fetch(name);
+    return out;
+  }
+
+  #feed(port: Port, value: Feeds[string] | undefined): void {
+    if (value === undefined) throw new UsageError(`feed ${port.name}: expected ${port.dtype} of shape [${port.shape}], found nothing`);
+    const array = typeof value === "number" ? (port.dtype === "f32" ? Float32Array.of(value) : Uint32Array.of(value)) : value;
+    const kind = array instanceof Float32Array ? "f32" : "u32";
+    if (kind !== port.dtype || array.byteLength !== port.bytes) {
+      throw new UsageError(`feed ${port.name}: expected ${port.bytes / 4} ${port.dtype} values of shape [${port.shape}], found ${array.length} ${kind} values`);
+    }
+    unwrap((error) => native().cf_program_feed(this.#handle, port.index, array, BigInt(array.byteLength), error));
+  }
+
+  #fetch(name: string): Float32Array<ArrayBuffer> {
+    const port = this.#fetches.get(name);
+    if (!port) throw new UsageError(`fetch: expected one of ${[...this.#fetches.keys()].join(", ")}, found ${name}`);
+    const data = new Float32Array(port.bytes / 4);
+    unwrap((error) => native().cf_program_fetch(this.#handle, port.index, data, BigInt(data.byteLength), error));
+    return data;
+  }
+
+  #checkOpen(): void {
+    if (!this.#open) throw new NativeError(1, "program", "expected an open program, found a closed one");
+  }
+
+  /** Starts (true) or stops measuring each instruction. */
+  profile(enable: boolean): void {
+    this.#checkOpen();
+    unwrap((error) => native().cf_program_profile(this.#handle, enable ? 1 : 0, error));
+  }
+
+  /** Measurements since profiling began, in program order. */
+  profileReport(): ProfileEntry[] {
+    this.#checkOpen();
+    return JSON.parse(readText((out, length, needed, error) => native().cf_program_profile_report(this.#handle, out, length, needed, error)));
+  }
+
+  /** Cancels a pending run and frees the program. Closing twice does nothing. */
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#forget();
+    unwrap((error) => native().cf_program_destroy(this.#handle, error));
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
