@@ -9,12 +9,13 @@ import { tryCommand } from "./support/command.ts";
 const DENO_CHECKS: Readonly<Record<string, readonly string[]>> = {
   types: ["check", "--quiet", "."],
   lint: ["lint", "--quiet"],
-  format: ["fmt", "--check", "--quiet"],
+  format: ["fmt", "--check"],
 };
 
 async function runDeno(args: readonly string[]): Promise<{ ok: boolean; output: string }> {
   const result = await tryCommand(Deno.execPath(), args, { cwd: REPOSITORY, env: { NO_COLOR: "1" } });
-  return { ok: result?.code === 0, output: `${result?.stdout ?? ""}${result?.stderr ?? ""}`.trim() };
+  const output = `${result?.stdout ?? ""}${result?.stderr ?? ""}`.replace(/\n*Stack backtrace:[\s\S]*$/, "").trim();
+  return { ok: result?.code === 0, output };
 }
 
 async function runLayers(): Promise<{ ok: boolean; output: string }> {

@@ -7,7 +7,7 @@ import { lower, type LowerOptions } from "./lower.ts";
 
 /** A program and what is worth knowing about it. */
 export interface CompiledProgram {
-  readonly bytes: Uint8Array;
+  readonly bytes: Uint8Array<ArrayBuffer>;
   readonly instructions: number;
   /** Size of the arena, and the least any plan could need. */
   readonly arenaBytes: number;

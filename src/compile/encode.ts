@@ -38,7 +38,7 @@ function padded(bytes: Uint8Array): Uint8Array {
   return out;
 }
 
-function concat(parts: readonly Uint8Array[]): Uint8Array {
+function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const out = new Uint8Array(parts.reduce((n, p) => n + p.length, 0));
   let at = 0;
   for (const p of parts) {
@@ -101,7 +101,7 @@ class Tensors {
 }
 
 /** Encodes a lowered computation with its memory plan. */
-export function encode(lowered: Lowered, arena: Arena): Uint8Array {
+export function encode(lowered: Lowered, arena: Arena): Uint8Array<ArrayBuffer> {
   const used = new Set<Buffer>();
   for (const instr of lowered.instrs) for (const w of [...instr.inputs, ...instr.outputs]) used.add(w.buffer);
   const buffers = lowered.buffers.filter((b) => used.has(b));

@@ -2,10 +2,10 @@
  * The bijector contract. A bijector maps x to y and back, and reports log|det ∂y/∂x| per image; layers with parameters differ only in what they do
  * with the pair of halves that checkerboard and channelwise splits make of an image.
  */
-import { add, fill, map } from "../graph/build.ts";
-import { E, type Expr } from "../graph/expr.ts";
+import { add, fill } from "../graph/build.ts";
 import type { Graph, Value } from "../graph/graph.ts";
 import type { Context } from "../nn/context.ts";
+import { sumTree } from "../nn/sum_tree.ts";
 
 /** Two halves of a tensor, both [N,H,W,C]. */
 export interface Pair {
@@ -38,22 +38,6 @@ export interface Bijector<X> {
 /** The log-determinant of a map that preserves volume. */
 export function noLogDet(g: Graph): Value {
   return fill(g, 0, [1]);
-}
-
-// Fewer than the 16 operands that one fused instruction may have.
-const FAN_IN = 8;
-
-/** Sum of tensors of one shape in a tree of wide maps: depth and number of instructions stay small for thousands of terms. */
-export function sumTree(terms: readonly Value[]): Value {
-  let level = [...terms];
-  while (level.length > 1) {
-    const next: Value[] = [];
-    for (let i = 0; i < level.length; i += FAN_IN) {
-      next.push(map(level.slice(i, i + FAN_IN), (...x: Expr[]) => x.reduce((a, b) => E.add(a, b))));
-    }
-    level = next;
-  }
-  return level[0]!;
 }
 
 /** Sum of log-determinants of shapes [N] and [1]; the shared ones are added up before they are repeated. */

@@ -23,10 +23,17 @@ interface NodeOf<K extends Op> {
   readonly scope: string;
   /** Nesting depth in repeats: 0 = top level. */
   readonly depth: number;
+  /** The segment whose inner values gradients recompute instead of keeping, if any. */
+  readonly segment: Segment | undefined;
 }
 
 /** One application of an operation; discriminated by `op`. */
 export type Node = { [K in Op]: NodeOf<K> }[Op];
+
+/** Nodes that {@linkcode Graph.recomputed} marked: gradients run them again rather than store what they made. */
+export interface Segment {
+  readonly nodes: readonly Node[];
+}
 
 /** The body of a repeat. */
 export interface Region {
@@ -53,8 +60,10 @@ export class Graph {
   #blocks: Block[] = [{ nodes: [], known: new Map() }];
   #scope: string[] = [];
   #results: Result[] = [];
+  #declared = new Set<string>();
   #names = new Map<string, Shape>();
   #nextId = 0;
+  #segment: { nodes: Node[] } | undefined;
 
   /** Top-level nodes in order of creation, which is a topological order. */
   get nodes(): readonly Node[] {
@@ -88,6 +97,20 @@ export class Graph {
   }
 
   /**
+   * Builds `body` as a segment that gradients recompute: only what it reads and what it returns is kept between the passes
+   * (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost"). Segments do not nest: an inner one joins the outer.
+   */
+  recomputed<T>(body: () => T): T {
+    if (this.#segment) return body();
+    this.#segment = { nodes: [] };
+    try {
+      return body();
+    } finally {
+      this.#segment = undefined;
+    }
+  }
+
+  /**
    * Appends a node and returns its results; an equal node that is visible is returned instead, unless `fresh`.
    * Throws ShapeError when operands do not fit the op.
    */
@@ -114,13 +137,14 @@ export class Graph {
     }
     const shapes = spec.shapes(attrs, inputs);
     const outputs: Value[] = [];
-    const node = { op, attrs, inputs, outputs, scope: this.scope, depth: this.depth } as unknown as Node;
+    const node = { op, attrs, inputs, outputs, scope: this.scope, depth: this.depth, segment: this.#segment } as unknown as Node;
     shapes.forEach(({ shape, dtype }, index) => {
       outputs.push({ id: this.#nextId++, node, index, shape, dtype: dtype ?? "f32", graph: this });
     });
     this.#register(op, attrs);
     const block = this.#blocks[this.#blocks.length - 1]!;
     block.nodes.push(node);
+    if (this.depth === 0) this.#segment?.nodes.push(node);
     if (!unique) block.known.set(key, node);
     return outputs;
   }
@@ -166,9 +190,11 @@ export class Graph {
     if (this.depth > 0) {
       throw new ShapeError(`${result.kind} "${result.name}": expected at top level, found inside a repeat`);
     }
-    if (this.#results.some((r) => r.kind === result.kind && r.name === result.name)) {
+    const key = `${result.kind} ${result.name}`;
+    if (this.#declared.has(key)) {
       throw new ShapeError(`${result.kind} "${result.name}": expected once, found twice`);
     }
+    this.#declared.add(key);
     this.#results.push(result);
   }
 

@@ -25,7 +25,6 @@ class Validator {
     for (at_ = 0; at_ < p_.instrs.size(); ++at_) {
       while (!loops_.empty() && loops_.back().end == at_) loops_.pop_back();
       const Instr& instr = p_.instrs[at_];
-      if (at_ == p_.commit && !loops_.empty()) bad(&instr, "the commit begins inside the body of a repeat");
       if (instr.name >= p_.names.size()) bad(nullptr, "instruction " + str(at_) + " has name " + str(instr.name) + " of " + str(p_.names.size()));
       if (std::string(op_name(instr.op)).empty()) bad(&instr, "unknown op " + str(static_cast<uint32_t>(instr.op)));
       if (instr.op == Op::repeat) {

@@ -5,7 +5,9 @@
 namespace cf::cpu::CF_ISA {
 namespace {
 
-constexpr int kCols = 2 * kWidth;  // columns of a register tile
+constexpr int kCols = 2 * kWidth;  // columns of a register tile, and width of a panel
+constexpr size_t kPanel = kCols;
+static_assert(kPanel == panel_width(Isa::CF_ISA), "callers lay out B by panel_width");
 // Rows of a register tile: with 2 accumulators a row, 2 vectors of B and 1 broadcast, 14 fill 32 registers and 6 fill 16.
 #if defined(CF_VEC_AVX512)
 constexpr int kRows = 14;
@@ -20,6 +22,9 @@ void copy(const float* from, size_t from_row, float* to, size_t to_row, int rows
   for (int i = 0; i < rows; ++i)
     for (int j = 0; j < cols; ++j) to[i * to_row + j] = from[i * from_row + j];
 }
+
+// How far ahead B is asked for, in floats: one small page, where hardware prefetchers stop. Transformed weights come from memory or the third-level cache.
+constexpr size_t kAhead = 1024;
 
 struct Tile {
   const GemmArgs* g;
@@ -46,6 +51,7 @@ void tile(const Tile& t) {
     for (int i = 0; i < (R + 2) / 3; ++i) p[i] = a + static_cast<size_t>(3 * i) * row;
     for (size_t c = 0; c < g.k_segment; ++c) {
       const vf b0 = load(b), b1 = load(b + kWidth);
+      __builtin_prefetch(b + kAhead);
       b += g.b_row;
 #pragma GCC unroll 14
       for (int i = 0; i < R; ++i) {
@@ -100,9 +106,9 @@ void gemm(const GemmArgs& g) {
   const TileFn* fns = g.a_k == 1 ? Tiles<true>::fn : Tiles<false>::fn;
   // Row blocks of nearly equal height: a short last one would run at half speed.
   const size_t blocks = (g.m + kRows - 1) / kRows, height = g.m / blocks, taller = g.m % blocks;
-  for (size_t j = 0; j < g.n; j += kCols) {
-    Tile t{&g, 0, g.b + j / kPanel * g.b_panel + j % kPanel, nullptr, g.bias ? g.bias + j : nullptr,
-           g.n - j < static_cast<size_t>(kCols) ? static_cast<int>(g.n - j) : kCols};
+  for (size_t j = 0; j < g.n; j += kPanel) {
+    Tile t{&g, 0, g.b + j / kPanel * g.b_panel, nullptr, g.bias ? g.bias + j : nullptr,
+           g.n - j < kPanel ? static_cast<int>(g.n - j) : kCols};
     for (size_t k = 0; k < blocks; ++k) {
       const size_t rows = height + (k < taller);
       t.c = g.c + t.row * g.ldc + j;

@@ -4,9 +4,8 @@
 
 namespace cf::cpu {
 
-/// Width of a panel of B: columns stored together, so that the inner loop reads B straight through.
-constexpr size_t kPanel = 32;
-constexpr size_t panels(size_t n) { return (n + kPanel - 1) / kPanel; }
+/// Width of a panel of B: the columns of a register tile, stored together so that the inner loop reads B straight through. Always divides 32.
+constexpr size_t panel_width(Isa isa) { return isa == Isa::avx512 ? 32 : isa == Isa::avx2 ? 16 : 8; }
 
 /// C[m, n] = A·B (+ bias) or C += A·B.
 struct GemmArgs {
@@ -15,8 +14,8 @@ struct GemmArgs {
   const float* const* a;
   size_t segments, k_segment;
   size_t a_row, a_k;
-  /// Column j of row k of B is b[(j / 32)·b_panel + k·b_row + j % 32]: panels (b_row = 32), or a plain matrix (b_panel = 32) if n is a multiple of 32,
-  /// because whole panels are read.
+  /// Column j of row k of B is b[(j / p)·b_panel + k·b_row + j % p], p = panel_width: panels (b_row = p), or a plain matrix (b_panel = p) if n is a
+  /// multiple of p, because whole panels are read.
   const float* b;
   size_t b_panel, b_row;
   float* c;
@@ -29,5 +28,5 @@ struct GemmArgs {
 }  // namespace cf::cpu
 
 CF_DECLARE(void gemm(const GemmArgs& args);
-           /// B[k, n] with strides (b_k, b_n) to panels, zero beyond n. Panels of `k` rows lie k·32 apart.
+           /// B[k, n] with strides (b_k, b_n) to panels, zero beyond n. Panels lie k·panel_width apart.
            void gemm_pack(const float* b, size_t b_k, size_t b_n, size_t k, size_t n, float* panels);)

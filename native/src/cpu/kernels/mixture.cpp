@@ -14,12 +14,13 @@ void mixture_tiles(const MixtureArgs& args, size_t begin, size_t end, float* scr
     repeat_channels(t, args.rescale, s.rescale);
     for (size_t v = 0; v < t.vectors(); ++v) {
       const size_t at = v * kWidth;
+      prefetch_next(t, args.p, v);
       const vf x = load_elements(t, args.x, v);
       const Components c = components_at(shape, s, v);
       const Logs l = logs_of(x, c, sums_at<false>(x, c, nullptr, nullptr));
       const vf a = load(s.rescale + at) * vtanh(load(s.tile + at));
-      store_elements(t, args.y, v, (l.f - l.g + load(s.tile + t.stride + at)) * vexp(a));
-      store(s.sums + at, (l.p - l.f) + (a - l.g));
+      store_elements(t, args.y, v, (l.logit + load(s.tile + t.stride + at)) * vexp(a));
+      store(s.sums + at, l.slope + a);
     }
     args.logdet[index] = sum_elements(s.sums, t.count);
   }

@@ -7,6 +7,7 @@
 namespace cf::cpu::CF_ISA {
 
 constexpr float kLn2 = 0.693147181f;
+constexpr float kLog2Log2e = 0.528766373f;
 constexpr float kMinLogScale = -7.0f;
 
 /// One vector's components: rows of the tile, and per-component vectors (contiguous) made from them.
@@ -32,8 +33,8 @@ CF_INLINE vf exp2_clamped(vf y) {
 }
 
 CF_INLINE vf inv_scale_of(vf log_scale) {
-  // log₂e goes into the exponent: log₂ log₂e = 0.5287….
-  return exp2_clamped(fma(vmax(splat(kMinLogScale), log_scale), splat(-kLog2e), splat(0.528766373f)));
+  // log₂e goes into the exponent.
+  return exp2_clamped(fma(vmax(splat(kMinLogScale), log_scale), splat(-kLog2e), splat(kLog2Log2e)));
 }
 
 CF_INLINE void prepare(Components& c) {
@@ -80,32 +81,34 @@ CF_INLINE vi too_far(const Sums& s, vf total) {
   return ~((s.f >= least) & (s.g >= least) & (s.p >= total * splat(5.4e-20f)));
 }
 
-/// ln F, ln(1 − F), ln F′.
+/// What the coupling needs of the distribution: logit F = ln F − ln(1 − F), the logarithm of its slope, ln F′ − ln F − ln(1 − F), and ln F′.
 struct Logs {
-  vf f, g, p;
+  vf logit, slope, density;
 };
 
-/// In the far tails and in deep gaps: every sum relative to its largest term.
+/// In the far tails and in deep gaps: every sum relative to its largest term. Base-2 logarithms.
 struct FarSums {
-  vf max_f, max_g, max_p;  ///< base-2 logarithms
+  vf max_f, max_g;
+  vf max_p;  ///< relative to the smaller of max_f and max_g: both lose their large common part before any of it is rounded away
   vf f, g, p;
 };
 struct FarTerm {
-  vf log_f, log_g, log_p;  ///< base-2 logarithms of the three terms, but for their denominators
+  vf log_f, log_g, log_t;  ///< of the terms but for their denominators
   vf up, zz;               ///< 1 / (1 + 2^−|zz|)
 };
 CF_INLINE FarTerm far_term(vf x, const Components& c, size_t k) {
   FarTerm r;
   const vf log_w = (load(c.logits + k * c.stride) - c.largest) * splat(kLog2e);
-  const vf t = load(c.inv_scale + k * kWidth);
-  r.zz = (x - load(c.means + k * c.stride)) * t;
+  r.zz = (x - load(c.means + k * c.stride)) * load(c.inv_scale + k * kWidth);
   r.log_f = log_w + vmin(vf{}, r.zz);
   r.log_g = log_w - vmax(vf{}, r.zz);
-  const vf log_t = fma(vmax(splat(kMinLogScale), load(c.log_scales + k * c.stride)), splat(-kLog2e), splat(0.528766373f));
-  r.log_p = log_w + log_t - vabs(r.zz);
+  r.log_t = fma(vmax(splat(kMinLogScale), load(c.log_scales + k * c.stride)), splat(-kLog2e), splat(kLog2Log2e));
   r.up = splat(1.0f) / (splat(1.0f) + exp2_clamped(-vabs(r.zz)));
   return r;
 }
+/// Logarithm of a density term: t·w·2^−|zz| (but for its denominator), where w·2^−|zz| is the smaller of the other two.
+CF_INLINE vf far_log_p(const FarTerm& r, vf base) { return r.log_t + (vmin(r.log_f, r.log_g) - base); }
+
 CF_INLINE FarSums far_sums(vf x, const Components& c) {
   FarSums s;
   s.max_f = s.max_g = s.max_p = splat(-kInf);
@@ -113,38 +116,39 @@ CF_INLINE FarSums far_sums(vf x, const Components& c) {
     const FarTerm r = far_term(x, c, k);
     s.max_f = vmax(s.max_f, r.log_f);
     s.max_g = vmax(s.max_g, r.log_g);
-    s.max_p = vmax(s.max_p, r.log_p);
   }
+  const vf base = vmin(s.max_f, s.max_g);
+  for (size_t k = 0; k < c.count; ++k) s.max_p = vmax(s.max_p, far_log_p(far_term(x, c, k), base));
   s.f = s.g = s.p = vf{};
   for (size_t k = 0; k < c.count; ++k) {
     const FarTerm r = far_term(x, c, k);
     s.f = fma(exp2_clamped(r.log_f - s.max_f), r.up, s.f);
     s.g = fma(exp2_clamped(r.log_g - s.max_g), r.up, s.g);
-    s.p = fma(exp2_clamped(r.log_p - s.max_p), r.up * r.up, s.p);
+    s.p = fma(exp2_clamped(far_log_p(r, base) - s.max_p), r.up * r.up, s.p);
   }
   return s;
 }
 static __attribute__((noinline)) void far_logs(const vf* x, const Components& c, Logs* out) {
   const FarSums s = far_sums(*x, c);
-  const vf log_total = vlog(c.total), ln2 = splat(kLn2);
-  out->f = fma(s.max_f, ln2, vlog(s.f) - log_total);
-  out->g = fma(s.max_g, ln2, vlog(s.g) - log_total);
-  out->p = fma(s.max_p - splat(0.528766373f), ln2, vlog(s.p) - log_total);
+  const vf ln2 = splat(kLn2), max_p = s.max_p - splat(kLog2Log2e);
+  out->logit = fma(s.max_f - s.max_g, ln2, vlog(s.f / s.g));
+  out->slope = fma(max_p - vmax(s.max_f, s.max_g), ln2, vlog(s.p / s.f * (c.total / s.g)));
+  out->density = fma(max_p + vmin(s.max_f, s.max_g), ln2, vlog(s.p / c.total));
 }
 
 CF_INLINE Logs logs_of(vf x, const Components& c, const Sums& s) {
   Logs l;
-  const vf log_total = vlog(c.total);
-  l.f = vlog(s.f) - log_total;
-  l.g = vlog(s.g) - log_total;
-  l.p = vlog(s.p * splat(kLn2)) - log_total;
+  const vf p = s.p * splat(kLn2);
+  l.logit = vlog(s.f / s.g);
+  l.slope = vlog(p / s.f * (c.total / s.g));
+  l.density = vlog(p / c.total);
   const vi far = too_far(s, c.total);
   if (any(far)) {
     Logs precise;
     far_logs(&x, c, &precise);
-    l.f = select(far, precise.f, l.f);
-    l.g = select(far, precise.g, l.g);
-    l.p = select(far, precise.p, l.p);
+    l.logit = select(far, precise.logit, l.logit);
+    l.slope = select(far, precise.slope, l.slope);
+    l.density = select(far, precise.density, l.density);
   }
   return l;
 }

@@ -49,6 +49,7 @@ CF_INLINE vf near_grads(vf x, const Components& c, const Sums& s, const LogGrads
 __attribute__((noinline)) void far_grads(const vf* x, const Components& c, const LogGrads& d, const GradRows& out, vf* dx) {
   const FarSums s = far_sums(*x, c);
   const vf all = (d.f + d.g + d.p) / c.total;
+  const vf base = vmin(s.max_f, s.max_g);
   *dx = vf{};
   for (size_t k = 0; k < c.count; ++k) {
     const FarTerm r = far_term(*x, c, k);
@@ -56,7 +57,7 @@ __attribute__((noinline)) void far_grads(const vf* x, const Components& c, const
     const vf up = select(r.zz < vf{}, tail, r.up), down = select(r.zz < vf{}, r.up, tail);
     const vf share_f = d.f * (exp2_clamped(r.log_f - s.max_f) * r.up / s.f);
     const vf share_g = d.g * (exp2_clamped(r.log_g - s.max_g) * r.up / s.g);
-    const vf share_p = d.p * (exp2_clamped(r.log_p - s.max_p) * r.up * r.up / s.p);
+    const vf share_p = d.p * (exp2_clamped(far_log_p(r, base) - s.max_p) * r.up * r.up / s.p);
     const vf dz = share_f * down - share_g * up + share_p * (down - up);
     const vf dlogit = share_f + share_g + share_p - all * load(c.weight + k * kWidth);
     *dx += put(c, out, k, dlogit, dz, r.zz * splat(kLn2), share_p, load(c.inv_scale + k * kWidth));
@@ -76,6 +77,7 @@ void mixture_grad_tiles(const MixtureArgs& args, size_t begin, size_t end, float
     const vf dlogdet = splat(args.dlogdet[t.image]);
     for (size_t v = 0; v < t.vectors(); ++v) {
       const size_t at = v * kWidth;
+      prefetch_next(t, args.p, v);
       const vf x = load_elements(t, args.x, v), dy = load_elements(t, args.dy, v);
       const Components c = components_at(shape, s, v);
       const Sums sums = sums_at<true>(x, c, above, below);
@@ -83,7 +85,7 @@ void mixture_grad_tiles(const MixtureArgs& args, size_t begin, size_t end, float
       const vf rescale = load(s.rescale + at), gate = vtanh(load(s.tile + at));
       float* b = s.tile + t.stride + at;
       const vf ea = vexp(rescale * gate), db = dy * ea;
-      const vf da = fma(db, l.f - l.g + load(b), dlogdet);
+      const vf da = fma(db, l.logit + load(b), dlogdet);
       store(b, db);
       store(s.tile + at, da * rescale * fnma(gate, gate, splat(1.0f)));
       store(s.sums + at, da * gate);

@@ -57,6 +57,7 @@ void mixture_inverse_tiles(const MixtureArgs& args, size_t begin, size_t end, fl
     repeat_channels(t, args.rescale, s.rescale);
     for (size_t v = 0; v < t.vectors(); ++v) {
       const size_t at = v * kWidth;
+      prefetch_next(t, args.p, v);
       const Components c = components_at(shape, s, v);
       const vf a = load(s.rescale + at) * vtanh(load(s.tile + at));
       const vf logit = load_elements(t, args.x, v) * vexp(-a) - load(s.tile + t.stride + at);
@@ -66,7 +67,7 @@ void mixture_inverse_tiles(const MixtureArgs& args, size_t begin, size_t end, fl
       const Logs l = logs_of(x, c, sums);
       // softplus(v) + softplus(−v) = |v| + 2·ln(1 + e^−|v|)
       const vf size = vabs(logit);
-      store(s.sums + at, -((a + size) + fma(splat(2.0f), log1p_inner(vexp(-size)), l.p)));
+      store(s.sums + at, -((a + size) + fma(splat(2.0f), log1p_inner(vexp(-size)), l.density)));
     }
     args.logdet[index] = sum_elements(s.sums, t.count);
   }

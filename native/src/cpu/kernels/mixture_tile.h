@@ -36,9 +36,38 @@ CF_INLINE void zero_tail(const MixtureTile& t, float* row) {
   for (size_t e = t.count; e < t.vectors() * kWidth; ++e) row[e] = 0.0f;
 }
 
+/// dst[j·dst_row + i] = src[i·src_row + j] for i < rows, j < columns: blocks of 4 × 4, what is left one by one.
+static __attribute__((noinline)) void transpose(const float* src, size_t src_row, float* dst, size_t dst_row, size_t rows, size_t columns) {
+  typedef float f4 __attribute__((vector_size(16)));
+  typedef float f4_any __attribute__((vector_size(16), aligned(4), may_alias));
+  auto get = [](const float* p) __attribute__((always_inline)) { return (f4)*reinterpret_cast<const f4_any*>(p); };
+  auto put = [](float* p, f4 v) __attribute__((always_inline)) { *reinterpret_cast<f4_any*>(p) = v; };
+  size_t i = 0;
+  for (; i + 4 <= rows; i += 4) {
+    size_t j = 0;
+    for (; j + 4 <= columns; j += 4) {
+      const float* s = src + i * src_row + j;
+      float* d = dst + j * dst_row + i;
+      const f4 a = get(s), b = get(s + src_row), c = get(s + 2 * src_row), e = get(s + 3 * src_row);
+      const f4 ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+      const f4 ce_low = __builtin_shufflevector(c, e, 0, 4, 1, 5), ce_high = __builtin_shufflevector(c, e, 2, 6, 3, 7);
+      put(d, __builtin_shufflevector(ab_low, ce_low, 0, 1, 4, 5));
+      put(d + dst_row, __builtin_shufflevector(ab_low, ce_low, 2, 3, 6, 7));
+      put(d + 2 * dst_row, __builtin_shufflevector(ab_high, ce_high, 0, 1, 4, 5));
+      put(d + 3 * dst_row, __builtin_shufflevector(ab_high, ce_high, 2, 3, 6, 7));
+    }
+    for (; j < columns; ++j)
+      for (size_t r = i; r < i + 4; ++r) dst[j * dst_row + r] = src[r * src_row + j];
+  }
+  for (; i < rows; ++i)
+    for (size_t j = 0; j < columns; ++j) dst[j * dst_row + i] = src[i * src_row + j];
+}
+
 CF_INLINE void load_tile(const MixtureTile& t, const float* p, float* tile) {
   const size_t c = t.channels, record = c * t.groups, whole = whole_rows(t);
-  for (size_t pixel = 0; pixel < t.pixels; ++pixel) {
+  // With one channel, copying row by row would move one float at a time.
+  if (c == 1) transpose(p + t.first * t.groups, record, tile, t.stride, t.pixels, t.groups);
+  for (size_t pixel = c == 1 ? t.pixels : 0; pixel < t.pixels; ++pixel) {
     const float* src = p + t.first * t.groups + pixel * record;
     float* dst = tile + pixel * c;
     if (c <= static_cast<size_t>(kWidth)) {
@@ -59,6 +88,7 @@ CF_INLINE void load_tile(const MixtureTile& t, const float* p, float* tile) {
 
 CF_INLINE void store_tile(const MixtureTile& t, const float* tile, float* p) {
   const size_t c = t.channels, record = c * t.groups, whole = whole_rows(t);
+  if (c == 1) return transpose(tile, t.stride, p + t.first * t.groups, record, t.groups, t.pixels);
   for (size_t pixel = 0; pixel < t.pixels; ++pixel) {
     float* dst = p + t.first * t.groups + pixel * record;
     const float* src = tile + pixel * c;
@@ -74,6 +104,13 @@ CF_INLINE void store_tile(const MixtureTile& t, const float* tile, float* p) {
       }
     }
   }
+}
+
+/// Part v of what the next tile will read, fetched while this one computes: at 98 floats an element the parameters come from beyond the caches.
+CF_INLINE void prefetch_next(const MixtureTile& t, const float* p, size_t v) {
+  const size_t bytes = t.count * t.groups * sizeof(float), part = bytes / t.vectors() + 64;
+  const char* at = reinterpret_cast<const char*>(p + (t.first + t.count) * t.groups) + v * part;
+  for (size_t i = 0; i < part; i += 64) __builtin_prefetch(at + i, 0, 2);
 }
 
 /// One value per channel, repeated for every pixel of the tile.

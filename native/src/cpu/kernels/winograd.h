@@ -15,14 +15,14 @@ struct WinogradTile {
 }  // namespace cf::cpu
 
 CF_DECLARE(
-    /// v[k·k_stride + c/32·block + c%32] = (Bᵀ d B)_k for each channel c; d is the 6×6 tile at x (which may point outside the image, where d is 0).
+    /// v[k·k_stride + c/p·block + c%p] = (Bᵀ d B)_k for each channel c, p = panel_width; d is the 6×6 tile at x (which may point outside the image, where d is 0).
     /// Writes zeros up to a multiple of the vector width.
     void winograd_input(const float* x, const WinogradTile& tile, size_t channels, float* v, size_t k_stride, size_t block);
     /// y = Aᵀ m A + bias (null: none), rows and columns of the 4×4 tile inside the image only.
     void winograd_output(const float* m, size_t k_stride, size_t channels, const float* bias, float* y, const WinogradTile& tile);
     /// The adjoint of winograd_output: z[k·k_stride + c] = (A d Aᵀ)_k; d is the 4×4 tile at dy.
     void winograd_output_adjoint(const float* dy, const WinogradTile& tile, size_t channels, float* z, size_t k_stride);
-    /// U = G w Gᵀ for produced channels [32·panel, 32·panel + 32) and summed channels [c0, c1): U[36][B/32][A][32], zero-padded.
+    /// U = G w Gᵀ for produced channels [p·panel, p·panel + p) and summed channels [c0, c1): U[36][B/p][A][p], zero-padded, p = panel_width.
     /// `w` [O, I, 3, 3]; forward sums over I, data_grad over O with the kernel turned by 180°.
     void winograd_weights(const float* w, size_t o, size_t i, bool data_grad, size_t panel, size_t c0, size_t c1, float* u);
     /// The adjoint of G w Gᵀ: dw[c·9 + tap] = (Gᵀ m G)_tap for each channel, m[k·k_stride + c].

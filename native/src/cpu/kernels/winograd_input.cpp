@@ -1,8 +1,11 @@
+#include "cpu/kernels/gemm.h"
 #include "cpu/kernels/vec.h"
 #include "cpu/kernels/winograd.h"
 
 namespace cf::cpu::CF_ISA {
 namespace {
+
+constexpr size_t kPanel = panel_width(Isa::CF_ISA);
 
 // Bᵀ d for a column or a row of a tile.
 CF_INLINE void input6(const vf d[6], vf o[6]) {
@@ -44,7 +47,7 @@ void winograd_input(const float* x, const WinogradTile& t, size_t channels, floa
   const bool inside = t.top == 0 && t.left == 0 && t.bottom == 6 && t.right == 6;
   const size_t row = t.row, pixel = t.pixel;
   for (size_t c = 0; c < channels; c += kWidth) {
-    float* to = v + c / 32 * block + c % 32;
+    float* to = v + c / kPanel * block + c % kPanel;
     if (channels - c < static_cast<size_t>(kWidth)) {
       const int n = static_cast<int>(channels - c);
       transform(

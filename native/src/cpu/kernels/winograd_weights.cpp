@@ -1,8 +1,11 @@
+#include "cpu/kernels/gemm.h"
 #include "cpu/kernels/vec.h"
 #include "cpu/kernels/winograd.h"
 
 namespace cf::cpu::CF_ISA {
 namespace {
+
+constexpr size_t kPanel = panel_width(Isa::CF_ISA);
 
 // G w
 CF_INLINE void weights6(const vf w[3], vf o[6]) {
@@ -29,24 +32,24 @@ CF_INLINE void adjoint3(const vf m[6], vf o[3]) {
 void winograd_weights(const float* w, size_t o, size_t i, bool data_grad, size_t panel, size_t c0, size_t c1, float* u) {
   const size_t summed = data_grad ? o : i, produced = data_grad ? i : o;
   const size_t a = (summed + 15) / 16 * 16, k_stride = a * ((produced + 31) / 32 * 32);
-  const size_t first = panel * 32, lanes = produced - first < 32 ? produced - first : 32;
+  const size_t first = panel * kPanel, lanes = first > produced ? 0 : produced - first < kPanel ? produced - first : kPanel;
   const size_t lane_stride = data_grad ? 9 : i * 9, c_stride = data_grad ? i * 9 : 9;
-  float taps[9 * 32] = {};
+  float taps[9 * kPanel] = {};
   for (size_t c = c0; c < c1; ++c) {
-    float* to = u + panel * a * 32 + c * 32;
+    float* to = u + (panel * a + c) * kPanel;
     if (c >= summed) {
       for (size_t k = 0; k < 36; ++k)
-        for (size_t l = 0; l < 32; l += kWidth) store(to + k * k_stride + l, vf{});
+        for (size_t l = 0; l < kPanel; l += kWidth) store(to + k * k_stride + l, vf{});
       continue;
     }
     const float* from = w + c * c_stride + first * lane_stride;
     for (size_t l = 0; l < lanes; ++l)
-      for (size_t t = 0; t < 9; ++t) taps[(data_grad ? 8 - t : t) * 32 + l] = from[l * lane_stride + t];
-    for (size_t l = 0; l < 32; l += kWidth) {
+      for (size_t t = 0; t < 9; ++t) taps[(data_grad ? 8 - t : t) * kPanel + l] = from[l * lane_stride + t];
+    for (size_t l = 0; l < kPanel; l += kWidth) {
       vf half[18];
 #pragma GCC unroll 3
       for (size_t j = 0; j < 3; ++j) {
-        const vf d[3] = {load(taps + j * 32 + l), load(taps + (3 + j) * 32 + l), load(taps + (6 + j) * 32 + l)};
+        const vf d[3] = {load(taps + j * kPanel + l), load(taps + (3 + j) * kPanel + l), load(taps + (6 + j) * kPanel + l)};
         vf t[6];
         weights6(d, t);
 #pragma GCC unroll 6

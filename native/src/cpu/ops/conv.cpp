@@ -45,13 +45,13 @@ const Tensor& weights(const Program& program, const Instr& instr, const ConvAttr
 class WinogradWeights final : public Kernel {
  public:
   WinogradWeights(const Tensor& w, const Tensor& u, bool data_grad, const Device& device)
-      : w_(w), u_(u), data_grad_(data_grad), threads_(device.threads), run_(CF_PICK(device.isa, winograd_weights)) {}
+      : w_(w), u_(u), data_grad_(data_grad), threads_(device.threads), panel_(panel_width(device.isa)), run_(CF_PICK(device.isa, winograd_weights)) {}
   void run(const Run& run) const override {
     const float* w = run.f32(w_);
     float* u = run.f32(u_);
     const size_t o = w_.dims[0], i = w_.dims[1], summed = data_grad_ ? o : i, produced = data_grad_ ? i : o;
     constexpr size_t kChannels = 64;  // a piece of work: large enough to hide its start, small enough to share out evenly
-    const size_t panels = ceil_div(produced, kPanel), pieces = ceil_div(round_up(summed, 16), kChannels);
+    const size_t panels = round_up(produced, 32) / panel_, pieces = ceil_div(round_up(summed, 16), kChannels);
     parallel_for(threads_, panels * pieces, [&](size_t k) {
       const size_t c0 = k % pieces * kChannels, c1 = c0 + kChannels < round_up(summed, 16) ? c0 + kChannels : round_up(summed, 16);
       if (!run.cancelled()) run_(w, o, i, data_grad_, k / pieces, c0, c1, u);
@@ -62,6 +62,7 @@ class WinogradWeights final : public Kernel {
   Tensor w_, u_;
   bool data_grad_;
   int threads_;
+  size_t panel_;
   decltype(&portable::winograd_weights) run_;
 };
 

@@ -24,10 +24,10 @@ class WinogradConv final : public Kernel {
         tiles_across_(ceil_div(g_.pixels, 4)),
         tiles_(g_.images * tiles_down_ * tiles_across_),
         plan_(plan_winograd(tiles_, from, g_.channels, device)),
-        unit_(device.isa == Isa::avx512 ? 32 : 16),
+        panel_(panel_width(device.isa)),
         v_row_(odd_lines(from)),
         v_k_(odd_lines(plan_.tile_block * v_row_)),
-        m_row_(odd_lines(round_up(plan_.out_block, unit_))),
+        m_row_(odd_lines(round_up(plan_.out_block, panel_))),
         m_k_(odd_lines(plan_.tile_block * m_row_)),
         input_(CF_PICK(device.isa, winograd_input)),
         output_(CF_PICK(device.isa, winograd_output)),
@@ -106,16 +106,16 @@ class WinogradConv final : public Kernel {
       const auto edge = [](size_t at, size_t size) { return static_cast<int>(std::min<size_t>(6, size + 1 - at)); };
       const WinogradTile tile{w * from_, from_, p.down == 0, edge(p.down * 4, h), p.across == 0, edge(p.across * 4, w)};
       const float* x = job.x + ((p.image * h + p.down * 4) * w + p.across * 4) * from_ - (w + 1) * from_;
-      input_(x, tile, from_, v + (t - t0) * v_row_, v_k_, kPanel);
+      input_(x, tile, from_, v + (t - t0) * v_row_, v_k_, panel_);
     }
   }
 
   void product(const Job& job, size_t t0, size_t t1, size_t block, const float* v, const Slot& slot) const {
     const size_t o0 = block * plan_.out_block, channels = std::min(plan_.out_block, g_.channels - o0);
-    const size_t u_panel = round_up(from_, 16) * kPanel, u_k = u_panel * panels(g_.channels);
+    const size_t u_panel = round_up(from_, 16) * panel_, u_k = round_up(from_, 16) * round_up(g_.channels, 32);
     for (size_t k = 0; k < 36; ++k) {
       const float* a = v + k * v_k_;
-      gemm_({&a, 1, from_, v_row_, 1, job.u + k * u_k + o0 / kPanel * u_panel, u_panel, kPanel, slot.m + k * m_k_, m_row_, t1 - t0, round_up(channels, unit_),
+      gemm_({&a, 1, from_, v_row_, 1, job.u + k * u_k + o0 / panel_ * u_panel, u_panel, panel_, slot.m + k * m_k_, m_row_, t1 - t0, round_up(channels, panel_),
              nullptr, false});
     }
     const float* bias = job.bias ? job.bias + o0 : nullptr;
@@ -143,7 +143,7 @@ class WinogradConv final : public Kernel {
   Grid g_;
   size_t from_, threads_, tiles_down_, tiles_across_, tiles_;
   WinogradPlan plan_;
-  size_t unit_, v_row_, v_k_, m_row_, m_k_;
+  size_t panel_, v_row_, v_k_, m_row_, m_k_;
   decltype(&portable::winograd_input) input_;
   decltype(&portable::winograd_output) output_;
   decltype(&portable::gemm) gemm_;
@@ -151,13 +151,14 @@ class WinogradConv final : public Kernel {
 
 }  // namespace
 
-size_t g_tb = 0, g_oc = 0, g_shared = 0;
 WinogradPlan plan_winograd(size_t tiles, size_t summed, size_t produced, const Device& device) {
-  (void)device; (void)summed;
-  if (g_tb) return {g_shared != 0, g_shared ? tiles : g_tb, g_oc};
   const size_t threads = static_cast<size_t>(device.threads);
-  if (tiles < 12 * threads) return {true, tiles, std::min<size_t>(128, round_up(ceil_div(produced, threads), 32))};
-  return {false, 28, std::min<size_t>(128, round_up(produced, 32))};
+  // Few tiles: every thread would stream all of U for a handful of rows, so they share the tiles and split U.
+  if (threads > 1 && tiles < 12 * threads && produced >= 32 * threads)
+    return {true, tiles, std::min<size_t>(128, round_up(ceil_div(produced, threads), 32))};
+  // Larger blocks read U less often, smaller ones keep V and M in the second-level cache. Heights suit register tiles of 6 and of 14 rows.
+  const size_t unit = device.isa == Isa::avx512 ? 28 : 24;
+  return {false, std::min(tiles, summed >= 192 ? 2 * unit : unit), std::min<size_t>(128, round_up(produced, 32))};
 }
 
 std::unique_ptr<Kernel> make_winograd_conv(const Tensor& x, const Tensor& u, const Tensor* bias, Epilogue epilogue, size_t from, const Device& device) {

@@ -1,0 +1,36 @@
+// Which direct convolution goes where. oneDNN runs at the machine's peak from some sixteen channels on, and at a fifth of it with three.
+#include "cpu/ops/conv_direct.h"
+
+#include <cstring>
+
+#include "cpu/kernels/gemm.h"
+
+namespace cf::cpu {
+namespace {
+constexpr size_t kFew = 6;
+}
+
+std::unique_ptr<Kernel> make_direct_conv(const ConvShape& s, const Tensor& x, const Tensor& w, const Tensor* bias, Epilogue epilogue, const Device& device) {
+  if (s.i <= kFew) return make_row_conv(s, x, w, bias, std::move(epilogue), device);
+  return make_onednn_conv(s, x, w, bias, std::move(epilogue), device);
+}
+
+std::unique_ptr<Kernel> make_direct_data_grad(const ConvShape& s, const Tensor& dy, const Tensor& w, Epilogue epilogue, const Device& device) {
+  if (s.i <= kFew) return make_tap_data_grad(s, dy, w, std::move(epilogue), device);
+  return make_onednn_data_grad(s, dy, w, std::move(epilogue), device);
+}
+
+std::unique_ptr<Kernel> make_direct_weight_grad(const ConvShape& s, const Tensor& x, const Tensor& dy, const Tensor& dw, const Device& device) {
+  if (s.i <= kFew && s.o % panel_width(device.isa) == 0) return make_row_weight_grad(s, x, dy, dw, device);
+  return make_onednn_weight_grad(s, x, dy, dw, device);
+}
+
+void pad_image(const ConvShape& s, const float* x, size_t n, float* to) {
+  const PaddedImages p(s);
+  float* out = to + n * p.h * p.w * s.i;
+  std::memset(out, 0, p.h * p.w * s.i * sizeof(float));
+  for (size_t y = 0; y < s.h; ++y)
+    std::memcpy(out + ((y + s.padding) * p.w + s.padding) * s.i, x + (n * s.h + y) * s.w * s.i, s.w * s.i * sizeof(float));
+}
+
+}  // namespace cf::cpu

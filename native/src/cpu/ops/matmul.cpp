@@ -1,0 +1,184 @@
+// Batched matrix product by register tiles (gemm.h): B is packed once into panels, pieces of C are shared out, and the epilogue follows each piece.
+#include <algorithm>
+#include <string>
+
+#include "cpu/kernels/gemm.h"
+#include "cpu/ops/epilogue.h"
+#include "cpu/ops/parallel.h"
+
+namespace cf::cpu {
+namespace {
+
+constexpr size_t kDepth = 256;   // rows of B per pass: a panel (16 KB with AVX2, 32 KB with AVX-512) stays in the first-level cache
+constexpr size_t kRows = 84;     // rows of C in a piece: 14 register tiles of 6 rows, 6 of 14; with kDepth columns of A 84 KB, in the second-level cache
+constexpr size_t kSplit = 2048;  // a sum at least this long with too few pieces of C for the threads is itself cut into one part per thread
+
+struct Matrix {
+  Tensor tensor;
+  size_t batch, row, col;  // strides
+};
+
+struct Sizes {
+  size_t batch, m, n, k;
+};
+
+class Matmul final : public Kernel {
+ public:
+  Matmul(const Sizes& s, const Matrix& a, const Matrix& b, const Tensor* bias, Epilogue epilogue, const Device& device)
+      : s_(s),
+        a_(a),
+        b_(b),
+        bias_(bias ? *bias : Tensor{}),
+        has_bias_(bias != nullptr),
+        epilogue_(std::move(epilogue)),
+        threads_(static_cast<size_t>(device.threads)),
+        panel_(panel_width(device.isa)),
+        // Whole panels of a row-major B can be read where they lie, if its rows are short enough to share pages and cache sets well.
+        plain_b_(b.col == 1 && s.n % panel_ == 0 && s.n <= 256),
+        batches_b_(b.batch == 0 ? 1 : s.batch),
+        gemm_(CF_PICK(device.isa, gemm)),
+        pack_(CF_PICK(device.isa, gemm_pack)) {
+    rows_ = std::min(kRows, round_up(ceil_div(s.m, std::max<size_t>(1, ceil_div(2 * threads_, s.batch))), 6));
+    row_pieces_ = ceil_div(s.m, rows_);
+    // Few rows but many columns: cut the columns too.
+    cols_ = s.n;
+    while (s.batch * row_pieces_ * ceil_div(s.n, cols_) < threads_ && cols_ > panel_) cols_ = round_up(cols_ / 2, panel_);
+    col_pieces_ = ceil_div(s.n, cols_);
+    splits_ = s.k >= kSplit && s.batch * row_pieces_ * col_pieces_ < 2 * threads_ ? threads_ : 1;
+    if (splits_ > 1) rows_ = s.m, row_pieces_ = 1, cols_ = s.n, col_pieces_ = 1;
+  }
+
+  double flops() const override { return 2.0 * static_cast<double>(s_.batch * s_.m * s_.n) * static_cast<double>(s_.k); }
+  size_t scratch_bytes() const override {
+    Scratch s;
+    take(s);
+    return s.used();
+  }
+
+  void run(const Run& run) const override {
+    Scratch scratch(run.scratch());
+    const Parts p = take(scratch);
+    Job job{run.f32(a_.tensor), run.f32(b_.tensor), has_bias_ ? run.f32(bias_) : nullptr, epilogue_.bind(run)};
+    const int threads = static_cast<int>(threads_);
+    if (!plain_b_) {
+      const size_t panels = ceil_div(s_.n, panel_);
+      parallel_for(threads, batches_b_ * panels, [&](size_t i) {
+        const size_t batch = i / panels, j = i % panels * panel_;
+        pack_(job.b + batch * b_.batch + j * b_.col, b_.row, b_.col, s_.k, std::min(panel_, s_.n - j), p.panels + batch * packed_floats() + j * s_.k);
+      });
+      job.b = p.panels;
+    }
+    if (splits_ > 1) return run_split(run, job, p);
+    const size_t items = s_.batch * row_pieces_ * col_pieces_;
+    parallel_for(threads, threads_, [&](size_t slot) {
+      const Part part = part_of(items, threads_, slot);
+      float* spare = p.slots + slot * slot_floats();
+      for (size_t item = part.begin; item < part.end && !run.cancelled(); ++item) {
+        const size_t batch = item / (row_pieces_ * col_pieces_);
+        const Part rows = part_of(s_.m, row_pieces_, item / col_pieces_ % row_pieces_), cols = part_of(s_.n, col_pieces_, item % col_pieces_, panel_);
+        const bool direct = !epilogue_.active();
+        float* c = direct ? job.bound.out[0] + batch * result_batch() + rows.begin * epilogue_.result_pixel() + cols.begin : spare;
+        const size_t ldc = direct ? epilogue_.result_pixel() : cols.end - cols.begin;
+        product(job, batch, rows, cols, {0, s_.k}, c, ldc, job.bias);
+        if (!direct)
+          epilogue_.apply(job.bound, batch, 0, rows.begin, rows.end - rows.begin, cols.begin, cols.end - cols.begin, c, ldc, spare + raw_floats());
+      }
+    });
+  }
+
+ private:
+  struct Job {
+    const float *a, *b, *bias;
+    Epilogue::Bound bound;
+  };
+  struct Parts {
+    float *panels, *slots;
+  };
+  size_t packed_floats() const { return round_up(s_.n, panel_) * s_.k; }
+  size_t result_batch() const { return s_.batch == 1 ? 0 : epilogue_.result().strides[0]; }
+  size_t raw_floats() const { return splits_ > 1 ? round_up(s_.batch * s_.m * s_.n, 16) : epilogue_.active() ? round_up(rows_ * cols_, 16) : 0; }
+  size_t slot_floats() const { return raw_floats() + round_up(epilogue_.scratch_floats(), 16); }
+  Parts take(Scratch& s) const {
+    float* panels = s.floats(plain_b_ ? 0 : batches_b_ * packed_floats());
+    return {panels, s.floats(threads_ * slot_floats())};
+  }
+
+  // C[rows, cols] = A[rows, depth]·B[depth, cols] (+ bias), in passes of about kDepth.
+  void product(const Job& job, size_t batch, Part rows, Part cols, Part depth, float* c, size_t ldc, const float* bias) const {
+    const size_t passes = std::max<size_t>(1, ceil_div(depth.end - depth.begin, kDepth));
+    for (size_t i = 0; i < passes; ++i) {
+      const Part k = part_of(depth.end - depth.begin, passes, i);
+      const size_t first = depth.begin + k.begin;
+      const float* a = job.a + batch * a_.batch + rows.begin * a_.row + first * a_.col;
+      const float* b = plain_b_ ? job.b + batch * b_.batch + first * b_.row + cols.begin
+                                : job.b + (b_.batch ? batch * packed_floats() : 0) + cols.begin * s_.k + first * panel_;
+      gemm_({&a, 1, k.end - k.begin, a_.row, a_.col, b, plain_b_ ? panel_ : s_.k * panel_, plain_b_ ? b_.row : panel_, c, ldc, rows.end - rows.begin,
+             cols.end - cols.begin, bias ? bias + cols.begin : nullptr, i > 0});
+    }
+  }
+
+  // Each thread sums a part of k over all of C; the parts are then added in order.
+  void run_split(const Run& run, const Job& job, const Parts& p) const {
+    const int threads = static_cast<int>(threads_);
+    parallel_for(threads, splits_, [&](size_t slot) {
+      float* c = p.slots + slot * slot_floats();
+      const Part depth = part_of(s_.k, splits_, slot);
+      for (size_t batch = 0; batch < s_.batch && !run.cancelled(); ++batch)
+        product(job, batch, {0, s_.m}, {0, s_.n}, depth, c + batch * s_.m * s_.n, s_.n, slot == 0 ? job.bias : nullptr);
+    });
+    parallel_for(threads, threads_, [&](size_t slot) {
+      const Part part = part_of(s_.batch * s_.m, threads_, slot);
+      float* sum = p.slots;
+      for (size_t i = part.begin * s_.n; i < part.end * s_.n; ++i)
+        for (size_t other = 1; other < splits_; ++other) sum[i] += p.slots[other * slot_floats() + i];
+      epilogue_.apply_flat(job.bound, part.begin, part.end, sum + part.begin * s_.n, s_.n, p.slots + slot * slot_floats() + raw_floats());
+    });
+  }
+
+  Sizes s_;
+  Matrix a_, b_;
+  Tensor bias_;
+  bool has_bias_;
+  Epilogue epilogue_;
+  size_t threads_, panel_;
+  bool plain_b_;
+  size_t batches_b_, rows_ = 0, row_pieces_ = 0, cols_ = 0, col_pieces_ = 0, splits_ = 1;
+  decltype(&portable::gemm) gemm_;
+  decltype(&portable::gemm_pack) pack_;
+};
+
+Matrix matrix(const Program& program, const Instr& instr, size_t index, const char* name) {
+  const Tensor& t = program.tensors[instr.inputs[index]];
+  if (t.rank != 3 || t.dtype != DType::f32 || t.elements() == 0) refuse(program, instr, std::string(name) + ": expected float32 of rank 3, not empty");
+  // A dimension of size 1 may have any stride: take it as contiguous.
+  Matrix m{t, t.dims[0] == 1 ? 0 : t.strides[0], t.strides[1], t.strides[2]};
+  if (t.dims[2] == 1 && m.row != 1) m.col = 1;
+  if (t.dims[1] == 1 && m.col != 1) m.row = 1;
+  if (m.row != 1 && m.col != 1)
+    refuse(program, instr, std::string(name) + ": expected one of the last two strides to be 1, found " + std::to_string(m.row) + " and " + std::to_string(m.col));
+  return m;
+}
+
+}  // namespace
+
+std::unique_ptr<Kernel> make_matmul(const Program& program, const Instr& instr, const Device& device) {
+  if (instr.attrs.empty() || instr.attrs[0] > 1) refuse(program, instr, "expected the attribute 0 or 1");
+  const bool has_bias = instr.attrs[0] == 1;
+  if (instr.inputs.size() < (has_bias ? 3u : 2u)) refuse(program, instr, "expected at least " + std::to_string(has_bias ? 3 : 2) + " inputs");
+  const Matrix a = matrix(program, instr, 0, "A"), b = matrix(program, instr, 1, "B");
+  const auto &da = a.tensor.dims, &db = b.tensor.dims;
+  if (da[0] != db[0] || da[2] != db[1])
+    refuse(program, instr, "expected A [b, m, k] and B [b, k, n], found [" + std::to_string(da[0]) + ", " + std::to_string(da[1]) + ", " + std::to_string(da[2]) +
+                               "] and [" + std::to_string(db[0]) + ", " + std::to_string(db[1]) + ", " + std::to_string(db[2]) + "]");
+  Sizes s{da[0], da[1], db[2], da[2]};
+  const Tensor* bias = nullptr;
+  if (has_bias) {
+    bias = &program.tensors[instr.inputs[2]];
+    if (bias->dtype != DType::f32 || bias->rank != 1 || bias->dims[0] != s.n || !bias->dense())
+      refuse(program, instr, "bias: expected dense float32 [" + std::to_string(s.n) + "]");
+  }
+  Epilogue epilogue(program, instr, has_bias ? 3 : 2, 1, {s.batch, s.m, s.n}, device);
+  return std::make_unique<Matmul>(s, a, b, bias, std::move(epilogue), device);
+}
+
+}  // namespace cf::cpu

@@ -1,0 +1,54 @@
+// Philox draws as an op: which draw a number is depends on seed, stream, iteration, loop and sample alone, never on threads or batch.
+#include <algorithm>
+
+#include "cpu/kernels/random.h"
+#include "cpu/ops/nest.h"
+
+namespace cf::cpu {
+namespace {
+
+class Random final : public Kernel {
+ public:
+  Random(const Program& p, const Instr& instr, const Device& device) : threads_(device.threads) {
+    if (instr.inputs.size() != 1 || instr.outputs.size() != 1 || instr.attrs.size() != 3)
+      refuse(p, instr, "expected 1 input, 1 output and 3 attributes, found " + std::to_string(instr.inputs.size()) + ", " +
+                           std::to_string(instr.outputs.size()) + " and " + std::to_string(instr.attrs.size()));
+    key_ = p.tensors[instr.inputs[0]], out_ = p.tensors[instr.outputs[0]];
+    if (key_.dtype != DType::u32 || key_.rank != 1 || key_.dims[0] != 4 || !key_.dense()) refuse(p, instr, "expected a dense key of 4 uint32");
+    if (out_.dtype != DType::f32 || out_.rank == 0 || !out_.dense()) refuse(p, instr, "expected a dense float32 output of rank 1 or more");
+    if (instr.attrs[0] > 1) refuse(p, instr, "expected kind 0 (uniform) or 1 (normal), found " + std::to_string(instr.attrs[0]));
+    stream_ = instr.attrs[1], level_ = instr.attrs[2];
+    if (level_ > kMaxLoops) refuse(p, instr, "expected a loop level below " + std::to_string(kMaxLoops) + ", found " + std::to_string(level_));
+    draw_ = instr.attrs[0] ? CF_PICK(device.isa, draw_normal) : CF_PICK(device.isa, draw_uniform);
+    samples_ = out_.dims[0], each_ = out_.elements() / samples_;
+    if (blocks_of(each_) > UINT32_MAX) refuse(p, instr, "more draws in one sample than there are counters");
+    if (samples_ * each_ < 2048) threads_ = 1;
+  }
+
+  void run(const Run& run) const override {
+    const uint32_t* const k = run.u32(key_);
+    const DrawKey key{k[0], stream_, k[1], level_ ? run.loop(level_ - 1) : 0, k[2]};
+    float* const out = run.f32(out_);
+    const uint64_t counters = samples_ * blocks_of(each_);
+    if (threads_ == 1) return draw_(key, each_, 0, counters, out);
+#pragma omp parallel for num_threads(threads_) schedule(static, 1)
+    for (int t = 0; t < threads_; ++t) {
+      uint64_t begin, end;
+      share((counters + 15) / 16, t, threads_, &begin, &end);
+      draw_(key, each_, std::min(begin * 16, counters), std::min(end * 16, counters), out);
+    }
+  }
+
+ private:
+  int threads_;
+  Tensor key_{}, out_{};
+  uint32_t stream_ = 0, level_ = 0;
+  uint64_t samples_ = 1, each_ = 1;
+  decltype(CF_PICK(Isa::portable, draw_normal)) draw_ = nullptr;
+};
+
+}  // namespace
+
+std::unique_ptr<Kernel> make_random(const Program& p, const Instr& instr, const Device& device) { return std::make_unique<Random>(p, instr, device); }
+
+}  // namespace cf::cpu

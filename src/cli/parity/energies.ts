@@ -1,0 +1,106 @@
+/** The energy network, and the Langevin chain on it. */
+import { grad, hvp } from "../../autodiff/grad.ts";
+import { feed, scalar, slice, sum, transpose } from "../../graph/build.ts";
+import { Graph, type Value } from "../../graph/graph.ts";
+import { langevin as chain, LANGEVIN_DEFAULTS, type LangevinOptions } from "../../energy/langevin.ts";
+import { createEnergy, type EnergyNetwork } from "../../energy/network.ts";
+import { Params } from "../../nn/params.ts";
+import { reshape } from "../../graph/build.ts";
+import type { Check } from "./compare.ts";
+import { type Execute, fetched } from "./execute.ts";
+import type { Golden } from "./golden.ts";
+import { checkLayer, statesOf, toNchw, toNhwc } from "./layer.ts";
+import { type Tolerance, TOLERANCES } from "./tolerances.ts";
+
+function network(params: Params, golden: Golden): EnergyNetwork {
+  const [, channelsIn, height, width] = golden.tensor("in.x").shape as [number, number, number, number];
+  return createEnergy(params, {
+    kind: "res",
+    channelsIn,
+    height,
+    width,
+    channels: golden.tensor("param.f.0.bias").shape[0]!,
+  });
+}
+
+/** `energy_res`: energies, gradients, and a Hessian-vector product. */
+export async function energyRes(golden: Golden, execute: Execute): Promise<Check[]> {
+  const first = await checkLayer(
+    golden,
+    execute,
+    (params, input) => ({ f: network(params, golden).forward(toNhwc(input("x"))) }),
+  );
+  const g = new Graph();
+  const energy = network(new Params(g, ""), golden);
+  const x = golden.tensor("in.x");
+  const at = toNhwc(feed(g, "x", x.shape));
+  const f = scalar(sum(energy.forward(at)));
+  g.fetch("grad_x.ones", toNchw(grad(f, [at])[0]!));
+  g.fetch("hvp.out", toNchw(hvp(f, at, toNhwc(feed(g, "v", x.shape)))));
+  const run = await execute(g, { x: x.data, v: golden.tensor("hvp.v").data }, statesOf(golden));
+  const second = ["grad_x.ones", "hvp.out"].map((name): Check => ({
+    name,
+    found: fetched(run, name),
+    expected: golden.tensor(name).data,
+    tolerance: TOLERANCES.gradient,
+  }));
+  return [...first, ...second];
+}
+
+/** The steps at which the file holds images: `x10` and so on. */
+function stepsOf(golden: Golden, prefix: string): number[] {
+  return golden.names(prefix).flatMap((n) => (/^\d+$/.test(n) ? [Number(n)] : [])).sort((a, b) => a - b);
+}
+
+function chainTolerance(step: number): Tolerance {
+  if (step <= 2) return TOLERANCES.chainStart;
+  return step <= 10 ? TOLERANCES.chainMiddle : TOLERANCES.chainEnd;
+}
+
+/** `langevin`: a noise-free chain with both clamps, and one with given noise and without clamps. */
+export async function langevin(golden: Golden, execute: Execute): Promise<Check[]> {
+  const clamped = {
+    stepSize: golden.number("step_clamped"),
+    moveClamp: LANGEVIN_DEFAULTS.moveClamp,
+    range: LANGEVIN_DEFAULTS.range,
+  };
+  return [
+    ...await chainChecks(golden, execute, "x", clamped),
+    ...await chainChecks(
+      golden,
+      execute,
+      "noisy.x",
+      { stepSize: golden.number("step_noisy") },
+      golden.tensor("noise").data,
+    ),
+  ];
+}
+
+async function chainChecks(
+  golden: Golden,
+  execute: Execute,
+  prefix: string,
+  options: Omit<LangevinOptions, "steps">,
+  noise?: Float32Array,
+): Promise<Check[]> {
+  const steps = stepsOf(golden, prefix);
+  const count = steps.at(-1)!;
+  const g = new Graph();
+  const energy = network(new Params(g, ""), golden);
+  const { shape, data } = golden.tensor("in.x");
+  const start = toNhwc(feed(g, "x", shape));
+  const given = noise && transpose(feed(g, "noise", [count, ...shape]), [0, 1, 3, 4, 2]);
+  const { x, trajectory } = chain(g, (v) => energy.forward(v), start, {
+    ...options,
+    steps: count,
+    trajectory: true,
+    ...(given ? { noise: given } : {}),
+  });
+  const image = (step: number): Value => (step === count ? x : reshape(slice(trajectory!, 0, step, step + 1), x.shape));
+  for (const step of steps) g.fetch(`${prefix}${step}`, toNchw(image(step)));
+  const run = await execute(g, { x: data, ...(noise ? { noise } : {}) }, statesOf(golden));
+  return steps.map((step) => {
+    const name = `${prefix}${step}`;
+    return { name, found: fetched(run, name), expected: golden.tensor(name).data, tolerance: chainTolerance(step) };
+  });
+}

@@ -1,0 +1,185 @@
+/** `paper`: the paper-size networks, their weights from a formula. */
+import { grad } from "../../autodiff/grad.ts";
+import { DataError } from "../../errors.ts";
+import { feed, map, mean, reshape, scalar, sum, sumSquares } from "../../graph/build.ts";
+import { E } from "../../graph/expr.ts";
+import { Graph, type Value } from "../../graph/graph.ts";
+import { numel, type Shape } from "../../graph/shape.ts";
+import { createEnergy, ENERGY_DEFAULTS } from "../../energy/network.ts";
+import { FLOW_DEFAULTS } from "../../flow/config.ts";
+import { FlowPlusPlus, nll } from "../../flow/flow_plus_plus.ts";
+import { type Param, Params } from "../../nn/params.ts";
+import type { Check } from "./compare.ts";
+import { type Execute, fetched } from "./execute.ts";
+import type { Golden } from "./golden.ts";
+import { CONTEXT, toNchw, toNhwc } from "./layer.ts";
+import { TOLERANCES, ZERO_NORM } from "./tolerances.ts";
+
+/** Tensor numbers of the images and of the dequantization noise. */
+const IMAGES = 1001;
+const NOISE = 1002;
+
+/** Element i of tensor number p: a 32-bit hash of both, as a number in [−½, ½). */
+export function formula(n: number, tensor: number, salt: number): Float64Array {
+  const out = new Float64Array(n);
+  for (let i = 0; i < n; i++) {
+    let h = (Math.imul(i, 2654435761) + Math.imul(tensor, 40503) + salt) >>> 0;
+    h = Math.imul(h ^ (h >>> 16), 0x7feb352d);
+    h = Math.imul(h ^ (h >>> 15), 0x846ca68b);
+    h ^= h >>> 16;
+    out[i] = (h >>> 0) / 2 ** 32 - 0.5;
+  }
+  return out;
+}
+
+/** The value of a parameter, from its name and shape. */
+export function paperParameter(name: string, shape: Shape, position: number, salt: number): Float32Array {
+  const u = formula(numel(shape), position, salt);
+  const scale = (base: number, factor: number): Float32Array => Float32Array.from(u, (v) => base + factor * v);
+  const last = name.slice(name.lastIndexOf(".") + 1);
+  if (last === "weight_v") return scale(0, 0.1);
+  if (last === "weight_g" || last === "inv_std" || /\.norm_\d+\.weight$/.test(name)) return scale(1, 0.2);
+  if (last === "bias" || last === "mean") return scale(0, 0.2);
+  if (shape.length === 2) return Float32Array.from(u, (v, i) => (i % (shape[0]! + 1) === 0 ? 1 : 0) + 0.2 * v);
+  const fanIn = numel(shape.slice(1));
+  return Float32Array.from(u, (v) => v * 4 / Math.sqrt(fanIn));
+}
+
+/** The network's parameters in sorted order, and all its states. */
+function statesOf(
+  params: Params,
+  names: unknown,
+  salt: number,
+): { sorted: Param[]; states: Record<string, Float32Array> } {
+  const sorted = [...params.trainable].sort((a, b) => (a.spec.name < b.spec.name ? -1 : 1));
+  if (JSON.stringify(sorted.map((p) => p.spec.name)) !== JSON.stringify(names)) {
+    throw new DataError(`expected the parameters' names to be the file's, found ${sorted.length} others`);
+  }
+  const states = Object.fromEntries(params.specs.map((s) => [s.name, s.init(0)]));
+  sorted.forEach(({ spec }, i) => {
+    states[spec.name] = paperParameter(spec.name, spec.shape, i, salt);
+  });
+  for (const name of Object.keys(states)) if (name.endsWith("is_initialized")) states[name] = Float32Array.of(1);
+  return { sorted, states };
+}
+
+/** Fetches the L2 norm of each parameter's gradient. */
+function fetchNorms(g: Graph, y: Value, sorted: readonly Param[]): void {
+  const grads = grad(y, sorted.map((p) => p.value));
+  grads.forEach((d, i) => g.fetch(`norm ${i}`, reshape(map([sumSquares(d)], E.sqrt), [1])));
+}
+
+function normChecks(
+  golden: Golden,
+  prefix: string,
+  sorted: readonly Param[],
+  find: (name: string) => ArrayLike<number>,
+): Check[] {
+  const expected = golden.tensor(`${prefix}.grad_norms`).data;
+  const zero = ZERO_NORM * expected.reduce((a, b) => Math.max(a, b), 0);
+  return sorted.map(({ spec }, i) => ({
+    name: `${prefix}.grad_norms (${spec.name})`,
+    found: find(`norm ${i}`),
+    expected: expected.subarray(i, i + 1),
+    tolerance: expected[i]! < zero ? { absolute: zero } : TOLERANCES.paperNorm,
+  }));
+}
+
+/** Images of grey levels, and noise, in the reference's layout. */
+function inputs(shape: Shape, salt: number): { x: Float32Array; eps: Float32Array } {
+  const n = numel(shape);
+  // In float32, step by step, as the file's were made.
+  const grey = (u: number): number => Math.fround(Math.fround(Math.fround(Math.floor((u + 0.5) * 256)) / 255 * 2) - 1);
+  return {
+    x: Float32Array.from(formula(n, IMAGES, salt), grey),
+    eps: Float32Array.from(formula(n, NOISE, salt), (u) => 3 * u),
+  };
+}
+
+/** Density and gradients, sampling, energies and gradients. */
+export async function paper(golden: Golden, execute: Execute): Promise<Check[]> {
+  const salt = golden.number("salt");
+  const { shape } = golden.tensor("z");
+  const { x, eps } = inputs(shape, salt);
+  return [
+    ...await density(golden, execute, { shape, x, eps, salt }),
+    ...await inverse(golden, execute, shape, salt),
+    ...await energy(golden, execute, { shape, x, salt }),
+  ];
+}
+
+interface Images {
+  readonly shape: Shape;
+  readonly x: Float32Array;
+  readonly salt: number;
+}
+
+async function density(
+  golden: Golden,
+  execute: Execute,
+  { shape, x, eps, salt }: Images & { eps: Float32Array },
+): Promise<Check[]> {
+  const g = new Graph();
+  const params = new Params(g, "");
+  const flow = new FlowPlusPlus(params, FLOW_DEFAULTS);
+  const { z, logDet } = flow.density(CONTEXT, toNhwc(feed(g, "x", shape)), toNhwc(feed(g, "eps", shape)));
+  const loss = nll(z, logDet, FLOW_DEFAULTS.levels);
+  const { sorted, states } = statesOf(params, golden.setting("flow_names"), salt);
+  g.fetch("z", toNchw(z));
+  g.fetch("log_det", logDet);
+  g.fetch("nll", reshape(loss, [1]));
+  fetchNorms(g, loss, sorted);
+  const run = await execute(g, { x, eps }, states);
+  const checks = ([["z", TOLERANCES.paperZ], ["log_det", TOLERANCES.paperLogDet], ["nll", TOLERANCES.loss]] as const)
+    .map(([name, tolerance]): Check => ({
+      name,
+      found: fetched(run, name),
+      expected: golden.tensor(name).data,
+      tolerance,
+    }));
+  return [...checks, ...normChecks(golden, "flow", sorted, (name) => fetched(run, name))];
+}
+
+async function inverse(golden: Golden, execute: Execute, shape: Shape, salt: number): Promise<Check[]> {
+  const g = new Graph();
+  const params = new Params(g, "");
+  const flow = new FlowPlusPlus(params, FLOW_DEFAULTS);
+  const { states } = statesOf(params, golden.setting("flow_names"), salt);
+  g.fetch("logits", toNchw(flow.sample(CONTEXT, toNhwc(feed(g, "z", shape))).logits));
+  const run = await execute(g, { z: golden.tensor("z").data }, states);
+  const name = "inverse_of_z.logits";
+  return [{
+    name,
+    found: fetched(run, "logits"),
+    expected: golden.tensor(name).data,
+    tolerance: TOLERANCES.paperInverse,
+  }];
+}
+
+async function energy(golden: Golden, execute: Execute, { shape, x, salt }: Images): Promise<Check[]> {
+  const g = new Graph();
+  const params = new Params(g, "");
+  const network = createEnergy(params, ENERGY_DEFAULTS);
+  const at = feed(g, "x", shape);
+  const f = network.forward(toNhwc(at));
+  const { sorted, states } = statesOf(params, golden.setting("energy_names"), salt);
+  g.fetch("energy", f);
+  g.fetch("energy.grad_x", grad(scalar(sum(f)), [at])[0]!);
+  fetchNorms(g, scalar(mean(f)), sorted);
+  const run = await execute(g, { x }, states);
+  return [
+    {
+      name: "energy",
+      found: fetched(run, "energy"),
+      expected: golden.tensor("energy").data,
+      tolerance: TOLERANCES.paperEnergy,
+    },
+    {
+      name: "energy.grad_x",
+      found: fetched(run, "energy.grad_x"),
+      expected: golden.tensor("energy.grad_x").data,
+      tolerance: TOLERANCES.paperSlope,
+    },
+    ...normChecks(golden, "energy", sorted, (name) => fetched(run, name)),
+  ];
+}

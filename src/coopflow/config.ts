@@ -1,0 +1,147 @@
+/** The complete configuration of a CoopFlow: every hyperparameter, each with the reference's default. */
+import { z } from "zod";
+import { ENERGY_DEFAULTS, type EnergyConfig } from "../energy/network.ts";
+import { LANGEVIN_DEFAULTS } from "../energy/langevin.ts";
+import { ConfigError } from "../errors.ts";
+import { checkFlowConfig, FLOW_DEFAULTS, type FlowConfig } from "../flow/config.ts";
+import { configErrorOf } from "./config_errors.ts";
+
+const OFF = z.literal("off");
+const count = (least: number): z.ZodInt => z.int().min(least);
+const positive = (): z.ZodNumber => z.number().positive();
+const fraction = (): z.ZodNumber => z.number().min(0).max(1);
+const beta = (): z.ZodNumber => z.number().min(0).lt(1);
+const limit = (): z.ZodUnion<readonly [z.ZodNumber, typeof OFF]> => z.union([positive(), OFF]);
+
+const DATA = z.strictObject({
+  height: count(4).multipleOf(4).default(32).describe("Pixels; a multiple of 4"),
+  width: count(4).multipleOf(4).default(32).describe("Pixels; a multiple of 4"),
+  channels: z.literal([1, 3]).default(3).describe("1 grey, 3 red-green-blue"),
+  levels: count(2).max(256).default(FLOW_DEFAULTS.levels).describe("Grey levels of a value"),
+  flip: z.boolean().default(false).describe("Mirror training images left to right with probability ½"),
+});
+
+const FLOW = z.strictObject({
+  scales: z.array(z.tuple([count(0), count(0)])).min(1).default(FLOW_DEFAULTS.scales.map(([a, b]) => [a, b]))
+    .describe("Couplings [channelwise, checkerboard] of each scale, finest first"),
+  channels: count(4).multipleOf(4).default(FLOW_DEFAULTS.channels).describe("Width of the coupling networks"),
+  blocks: count(0).default(FLOW_DEFAULTS.blocks).describe("Residual blocks per coupling network"),
+  components: count(1).default(FLOW_DEFAULTS.components).describe("Logistic components per mixture"),
+  dropout: z.number().min(0).lt(1).default(FLOW_DEFAULTS.dropout).describe("Probability of dropout"),
+  attention: z.boolean().default(FLOW_DEFAULTS.attention).describe("Self-attention in the main flow's blocks"),
+  invConv: z.boolean().default(FLOW_DEFAULTS.invConv).describe("Invertible 1×1 convolutions"),
+  dequantization: z.enum(["variational", "uniform"]).default(FLOW_DEFAULTS.dequantization),
+  dequantBlocks: count(0).default(FLOW_DEFAULTS.dequantBlocks)
+    .describe("Residual blocks per coupling network of the dequantizer"),
+  dequantAttention: z.boolean().default(FLOW_DEFAULTS.dequantAttention)
+    .describe("Self-attention in the dequantizer's blocks"),
+});
+
+const ENERGY = z.strictObject({
+  kind: z.enum(["res"]).default(ENERGY_DEFAULTS.kind),
+  channels: count(1).default(ENERGY_DEFAULTS.channels).describe("Channels of the first convolution"),
+});
+
+const LANGEVIN = z.strictObject({
+  steps: count(1).default(LANGEVIN_DEFAULTS.steps).describe("T"),
+  stepSize: positive().default(0.03).describe("δ while learning"),
+  sampleStepSize: positive().default(0.04).describe("δ while sampling"),
+  noise: z.boolean().default(LANGEVIN_DEFAULTS.noise).describe("Whether δ·ε is added in each step"),
+  moveClamp: limit().default(LANGEVIN_DEFAULTS.moveClamp)
+    .describe("Largest move (δ²/2)·∇f per element and step, or off"),
+  range: z.union([z.tuple([z.number(), z.number()]), OFF]).default([...LANGEVIN_DEFAULTS.range])
+    .describe("Where images are clamped to after each step, or off"),
+});
+
+interface OptimizerDefaults {
+  readonly betas: [number, number];
+  readonly clip: number | "off";
+}
+
+const optimizer = ({ betas, clip }: OptimizerDefaults) => ({
+  lr: z.number().min(0).default(1e-4).describe("Adam's learning rate"),
+  betas: z.tuple([beta(), beta()]).default(betas).describe("Adam's β₁ and β₂"),
+  eps: positive().default(1e-8).describe("Adam's ε"),
+  clip: limit().default(clip).describe("Gradients are scaled down to this norm, or off"),
+  threshold: limit().default("off").describe("An update is skipped unless the norm before clipping is below, or off"),
+  warmUp: count(0).default(200).describe("Updates over which the learning rate rises linearly from 0"),
+  decayLast: fraction().default(0).describe("Over this last part of the iterations the rate falls linearly to 0"),
+});
+
+const AVERAGE = (): z.ZodDefault<z.ZodUnion<readonly [z.ZodNumber, typeof OFF]>> => z.union([beta(), OFF]).default("off");
+
+const TRAINING = z.strictObject({
+  batch: count(1).default(28).describe("Images per iteration, data and synthesised alike"),
+  iterations: count(0).default(357_200).describe("Learning iterations; the default is 200 epochs of CIFAR-10"),
+  initialisationImages: count(1).default(560).describe("Images of the data-dependent initialisation"),
+  flow: z.strictObject({
+    ...optimizer({ betas: [0.9, 0.999], clip: 1 }),
+    gainDecay: z.number().min(0).default(5e-5).describe("L2 coefficient of the weight-norm gains"),
+    clipBy: z.enum(["groups", "whole"]).default("groups")
+      .describe("One norm for the gains and one for the others, or one for all"),
+  }).prefault({}),
+  ebm: z.strictObject(optimizer({ betas: [0.5, 0.5], clip: "off" })).prefault({}),
+  averaging: z.strictObject({
+    flow: AVERAGE().describe("Decay of the flow's moving averages, or off"),
+    ebm: AVERAGE().describe("Decay of the EBM's moving averages, or off"),
+  }).prefault({}),
+  stopOnNaN: z.boolean().default(true).describe("Stop when a value is not finite; otherwise skip the update"),
+  checkpointEvery: count(1).default(500).describe("Iterations between checkpoints"),
+  sampleEvery: count(1).default(500).describe("Iterations between pictures of samples"),
+});
+
+const SCHEMA = z.strictObject({
+  data: DATA.prefault({}),
+  flow: FLOW.prefault({}),
+  energy: ENERGY.prefault({}),
+  langevin: LANGEVIN.prefault({}),
+  training: TRAINING.prefault({}),
+  seed: count(0).max(0xffffffff).default(0).describe("Seed of everything that is drawn"),
+});
+
+/** A complete configuration. */
+export type CoopFlowConfig = z.output<typeof SCHEMA>;
+/** A configuration in which everything may be left to its default. */
+export type CoopFlowConfigInput = z.input<typeof SCHEMA>;
+
+/**
+ * Checks a configuration and fills in the reference's defaults.
+ *
+ * @throws {ConfigError} naming the field, what was expected and what was found
+ */
+export function parseConfig(input: unknown): CoopFlowConfig {
+  const result = SCHEMA.safeParse(input);
+  if (!result.success) throw configErrorOf(result.error.issues, input, SCHEMA);
+  const config = result.data;
+  try {
+    checkFlowConfig(flowConfigOf(config));
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    // Sizes and levels are the data's here, the flow's there.
+    const [, key = ""] = error.field.split(".");
+    if (!["height", "width", "levels"].includes(key)) throw error;
+    throw new ConfigError(`data.${key}`, error.message.slice(error.field.length + 2), { cause: error });
+  }
+  const { range } = config.langevin;
+  if (range !== "off" && !(range[0] < range[1])) {
+    throw new ConfigError("langevin.range", `expected [low, high] with low below high, found [${range.join(", ")}]`);
+  }
+  return config;
+}
+
+/** The JSON schema (draft 2020-12) of a configuration file. */
+export function configJsonSchema(): Record<string, unknown> {
+  return { title: "CoopFlow configuration", ...z.toJSONSchema(SCHEMA, { io: "input" }) };
+}
+
+/** The flow's part, with what the data says of it. */
+export function flowConfigOf(config: CoopFlowConfig): FlowConfig {
+  const { height, width, channels, levels } = config.data;
+  return { ...config.flow, height, width, channelsIn: channels, levels };
+}
+
+/** The energy network's part, with what the data says of it. */
+export function energyConfigOf(config: CoopFlowConfig): EnergyConfig {
+  const { height, width, channels } = config.data;
+  return { ...config.energy, height, width, channelsIn: channels };
+}

@@ -1,0 +1,108 @@
+/** One learning iteration of CoopFlow (Xie et al. 2022, Algorithm 1) as one program. */
+import { langevin, LANGEVIN_DEFAULTS } from "../../energy/langevin.ts";
+import { feed, map, mean, scalar, slice, stopGradient, sub } from "../../graph/build.ts";
+import { E, type Expr } from "../../graph/expr.ts";
+import { Graph, type Value } from "../../graph/graph.ts";
+import { training } from "../../nn/context.ts";
+import {
+  type ChainConfig,
+  chainOptions,
+  declareModels,
+  type GivenDraw,
+  imagesShape,
+  keyFeed,
+  latent,
+  type ModelConfig,
+  type ModelProgram,
+  scalarFeed,
+} from "./program.ts";
+import {
+  allFinite,
+  applyUpdate,
+  ENERGY_OPTIMIZER,
+  energyUpdate,
+  FLOW_OPTIMIZER,
+  type FlowOptimizerConfig,
+  flowUpdate,
+  type OptimizerConfig,
+} from "./updates.ts";
+
+/** What is compiled into the learning program. */
+export interface LearnConfig extends ModelConfig {
+  /** N: images per iteration, data and synthesised alike. */
+  readonly batch: number;
+  /** Default: the reference's. */
+  readonly chain?: ChainConfig;
+  readonly flowOptimizer?: FlowOptimizerConfig;
+  readonly energyOptimizer?: OptimizerConfig;
+  /** Draws that the host feeds. */
+  readonly given?: readonly GivenDraw[];
+  /** Fetch `proposals` and `images` too. */
+  readonly images?: boolean;
+}
+
+/**
+ * z ~ N(0, I) → proposal x̂ = g(z), dropout on → T Langevin steps with the current θ → x̃ → one Adam step of the flow on −mean log q(x̃), dropout on →
+ * one Adam step of the EBM on mean f(x̃) − mean f(data). All see the parameters from before the iteration.
+ *
+ * Feeds: `data` [N,H,W,C] in [−1, 1]; `key` u32[4] (unless nothing is drawn); scalars `step_size`, `strict`, and for each model (`flow_`, `ebm_`)
+ * `on` (1/0: whether to update it), `lr`, `c1` = 1/(1 − β1^t), `c2` = 1/(1 − β2^t), `clip`, `threshold` (∞ = none; the update needs a norm below it), `decay` (with averaging only);
+ * `z`, `eps`, `noise` if given.
+ *
+ * Fetches (scalars): `flow_nll`, `flow_norm`, `flow_norm_gains`, `flow_norm_rest`, `f_proposal`, `f_revised`, `f_data`, `ebm_loss`, `ebm_norm` (norms before
+ * clipping), `change` = √mean (x̃ − x̂)², `finite` (1 if all of these are), `flow_ok`, `ebm_ok` (1 if the update was made); `proposals`, `images` if asked for.
+ *
+ * Assigns: parameters `flow.…`, `ebm.…`, moments `adam.m.…`, `adam.v.…` (, averages `ema.…`). They keep their bits where `ok` is 0: when the model is off, a
+ * value that the update uses is not finite, its norm (for the flow also the EBM's) is not below its threshold, or `strict` is 1 and anything at all is not finite.
+ */
+export function learn(config: LearnConfig): ModelProgram {
+  const g = new Graph();
+  const { batch, chain = LANGEVIN_DEFAULTS, given = [] } = config;
+  const { flowOptimizer = FLOW_OPTIMIZER, energyOptimizer = ENERGY_OPTIMIZER } = config;
+  const { flow, energy } = declareModels(g, config);
+  const shape = imagesShape(config, batch);
+  const data = feed(g, "data", shape);
+  const key = (): Value => keyFeed(g);
+  const draws = config.flow.dropout > 0 || !given.includes("eps");
+  const pass = (prefix: string) => training(draws ? key() : undefined, prefix);
+
+  const z = latent(key, g, shape, "proposal/z", given);
+  const proposal = stopGradient(flow.sample(pass("proposal/"), z).x);
+  const moves = chainOptions(key, g, shape, chain, "chain/noise", given);
+  const run = langevin(g, (x) => energy.forward(x), proposal, moves);
+  const revised = stopGradient(run.x);
+  const fProposal = scalar(mean(slice(run.energies, 0, 0, 1)));
+  const change = map([scalar(mean(map([sub(revised, proposal)], E.square)))], E.sqrt);
+
+  const noise = given.includes("eps") ? feed(g, "eps", shape) : undefined;
+  const ofFlow = flowUpdate(flow, pass("update/"), revised, noise, flowOptimizer);
+  const ofEnergy = energyUpdate(energy, revised, data);
+
+  const { flow_nll: loss } = ofFlow.report;
+  const { f_revised: fRevised, f_data: fData } = ofEnergy.report;
+  const flowFinite = allFinite([change, loss!, ofFlow.norm]);
+  const energyFinite = allFinite([change, fRevised!, fData!, ofEnergy.norm]);
+  const finite = map([flowFinite, energyFinite], E.mul);
+  const strict = scalarFeed(g, "strict");
+  const small = map([ofEnergy.norm, scalarFeed(g, "ebm_threshold")], E.lt);
+  const verdict = (own: Value, ...more: Value[]): Value =>
+    map([strict, finite, own, ...more], (s, all, self, ...rest: Expr[]) =>
+      rest.reduce((a, b) => E.mul(a, b), E.select(s!, all!, self!)));
+  const flowSmall = map([ofFlow.norm, scalarFeed(g, "flow_threshold")], E.lt);
+  const energyOk = verdict(energyFinite, scalarFeed(g, "ebm_on"), small);
+  const flowOk = verdict(flowFinite, scalarFeed(g, "flow_on"), small, flowSmall);
+
+  const specs = [
+    ...flow.params.specs,
+    ...energy.params.specs,
+    ...applyUpdate(g, "flow", ofFlow, flowOk, flowOptimizer),
+    ...applyUpdate(g, "ebm", ofEnergy, energyOk, energyOptimizer),
+  ];
+  const report = { ...ofFlow.report, f_proposal: fProposal, ...ofEnergy.report, change, finite, flow_ok: flowOk, ebm_ok: energyOk };
+  for (const [name, value] of Object.entries(report)) g.fetch(name, value);
+  if (config.images) {
+    g.fetch("proposals", proposal);
+    g.fetch("images", revised);
+  }
+  return { graph: g, specs };
+}

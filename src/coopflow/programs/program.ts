@@ -1,0 +1,111 @@
+/** What the programs of one model share: configuration, the models in a graph, and the usual feeds. */
+import { createEnergy, type EnergyConfig, type EnergyNetwork } from "../../energy/network.ts";
+import { type LangevinOptions } from "../../energy/langevin.ts";
+import { ConfigError } from "../../errors.ts";
+import type { FlowConfig } from "../../flow/config.ts";
+import { FlowPlusPlus } from "../../flow/flow_plus_plus.ts";
+import { feed, normal } from "../../graph/build.ts";
+import type { Graph, Value } from "../../graph/graph.ts";
+import type { Shape } from "../../graph/shape.ts";
+import { AVERAGE_PREFIX, Params, type ParamSpec } from "../../nn/params.ts";
+
+/** Prefix of the normalizing flow's states. */
+export const FLOW_PREFIX = "flow.";
+/** Prefix of the energy-based model's states. */
+export const EBM_PREFIX = "ebm.";
+
+/** The two networks of a CoopFlow. */
+export interface ModelConfig {
+  readonly flow: FlowConfig;
+  readonly energy: EnergyConfig;
+}
+
+/** A graph that is ready to be compiled, and the states that it needs. */
+export interface ModelProgram {
+  readonly graph: Graph;
+  /** Every state that the models (and the optimizer) own; the program may read only some of them. */
+  readonly specs: readonly ParamSpec[];
+}
+
+/** The compiled-in part of a Langevin chain; see {@linkcode LangevinOptions}. */
+export interface ChainConfig {
+  /** T. */
+  readonly steps: number;
+  readonly noise: boolean;
+  readonly moveClamp?: number;
+  readonly range?: readonly [low: number, high: number];
+}
+
+/** Draws that the host gives instead (feeds `z`, `eps`, `noise`), as comparisons with another program need. */
+export type GivenDraw = "z" | "eps" | "noise";
+
+/** Which of the two models are taken from their moving averages. */
+export interface Averaged {
+  readonly flow?: boolean;
+  readonly energy?: boolean;
+}
+
+/** The two networks in one graph. */
+export interface Models {
+  readonly flow: FlowPlusPlus;
+  readonly energy: EnergyNetwork;
+}
+
+/**
+ * Declares the networks' states, flow first.
+ *
+ * @throws {ConfigError} if a network can't be built, or the two disagree about the images
+ */
+export function declareModels(g: Graph, config: ModelConfig, averaged: Averaged = {}): Models {
+  for (const key of ["height", "width", "channelsIn"] as const) {
+    if (config.flow[key] !== config.energy[key]) {
+      throw new ConfigError(`energy.${key}`, `expected the flow's ${config.flow[key]}, found ${config.energy[key]}`);
+    }
+  }
+  const prefix = (name: string, average?: boolean): string => `${average ? AVERAGE_PREFIX : ""}${name}`;
+  return {
+    flow: new FlowPlusPlus(new Params(g, prefix(FLOW_PREFIX, averaged.flow)), config.flow),
+    energy: createEnergy(new Params(g, prefix(EBM_PREFIX, averaged.energy)), config.energy),
+  };
+}
+
+/** Shape [N,H,W,C] of a batch of images. */
+export function imagesShape(config: ModelConfig, batch: number): Shape {
+  const { height, width, channelsIn } = config.flow;
+  if (!Number.isInteger(batch) || batch < 1) throw new ConfigError("batch", `expected a positive integer, found ${batch}`);
+  return [batch, height, width, channelsIn];
+}
+
+/** Feed `key`: u32[4] = (seed, iteration, first sample, 0). */
+export function keyFeed(g: Graph): Value {
+  return feed(g, "key", [4], "u32");
+}
+
+/** A scalar feed. */
+export function scalarFeed(g: Graph, name: string): Value {
+  return feed(g, name, []);
+}
+
+/** The latent z: drawn, or the feed `z`. */
+export function latent(key: () => Value, g: Graph, shape: Shape, stream: string, given: readonly GivenDraw[]): Value {
+  return given.includes("z") ? feed(g, "z", shape) : normal(key(), stream, shape);
+}
+
+/** The options of a chain with the feed `step_size`, and the noise drawn from `key` or fed as `noise` [T,N,H,W,C]. */
+export function chainOptions(
+  key: () => Value,
+  g: Graph,
+  shape: Shape,
+  chain: ChainConfig,
+  stream: string,
+  given: readonly GivenDraw[] = [],
+): LangevinOptions {
+  const fed = chain.noise && given.includes("noise");
+  return {
+    ...chain,
+    stepSize: scalarFeed(g, "step_size"),
+    noise: fed ? feed(g, "noise", [chain.steps, ...shape]) : chain.noise,
+    stream,
+    ...(chain.noise && !fed ? { key: key() } : {}),
+  };
+}

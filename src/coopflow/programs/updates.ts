@@ -1,0 +1,102 @@
+/** The two updates of a learning iteration: losses, gradients, norms and Adam steps. */
+import { grad } from "../../autodiff/grad.ts";
+import type { EnergyNetwork } from "../../energy/network.ts";
+import { type FlowPlusPlus, nll } from "../../flow/flow_plus_plus.ts";
+import { concat, map, mean, scalar, slice, sub } from "../../graph/build.ts";
+import { E, type Expr } from "../../graph/expr.ts";
+import type { Graph, Value } from "../../graph/graph.ts";
+import type { Context } from "../../nn/context.ts";
+import type { ParamSpec } from "../../nn/params.ts";
+import { type AdamOptions, type AdamParam, adamStep } from "../../optim/adam.ts";
+import { clipFactor, globalNorm } from "../../optim/clip.ts";
+import { scalarFeed } from "./program.ts";
+
+/** The compiled-in part of one model's optimizer. */
+export interface OptimizerConfig extends AdamOptions {
+  /** Keep moving averages of the parameters (states `ema.…`). */
+  readonly average: boolean;
+}
+
+/** The flow's optimizer. */
+export interface FlowOptimizerConfig extends OptimizerConfig {
+  /** L2 coefficient of the weight-norm gains (`weight_g`), added after clipping. */
+  readonly gainDecay: number;
+  /** Clip the gains' gradients and the others' by a norm each, or all by one norm. */
+  readonly clip: "groups" | "whole";
+}
+
+/** The reference's optimizers. */
+export const FLOW_OPTIMIZER: FlowOptimizerConfig = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, average: false, gainDecay: 5e-5, clip: "groups" };
+/** See {@linkcode FLOW_OPTIMIZER}. */
+export const ENERGY_OPTIMIZER: OptimizerConfig = { beta1: 0.5, beta2: 0.5, epsilon: 1e-8, average: false };
+
+/** A loss and its gradients, ready to be stepped along. */
+export interface Update {
+  /** Scalars worth reporting, by name. */
+  readonly report: Readonly<Record<string, Value>>;
+  /** Gradient norm before clipping. */
+  readonly norm: Value;
+  readonly parts: readonly AdamParam[];
+}
+
+/** Flow loss −mean log q(x) and its gradients. Feed `flow_clip`. Reports `flow_nll`, `flow_norm` (and `flow_norm_gains`, `flow_norm_rest`). */
+export function flowUpdate(
+  flow: FlowPlusPlus,
+  ctx: Context,
+  x: Value,
+  noise: Value | undefined,
+  optimizer: FlowOptimizerConfig,
+): Update {
+  const g = x.graph;
+  const { z, logDet } = flow.density(ctx, x, noise);
+  const loss = nll(z, logDet, flow.config.levels);
+  const params = flow.params.trainable;
+  const gradients = grad(loss, params.map((p) => p.value));
+  const limit = scalarFeed(g, "flow_clip");
+  const isGain = params.map((p) => p.spec.kind === "gain");
+  const gains = globalNorm(gradients.filter((_, i) => isGain[i]));
+  const rest = globalNorm(gradients.filter((_, i) => !isGain[i]));
+  const norm = map([gains, rest], (a, b) => E.sqrt(E.add(E.square(a), E.square(b))));
+  const [gainFactor, restFactor] = optimizer.clip === "groups"
+    ? [clipFactor(gains, limit), clipFactor(rest, limit)]
+    : [clipFactor(norm, limit), clipFactor(norm, limit)];
+  const parts = params.map((param, i) => ({
+    param,
+    gradient: gradients[i]!,
+    factor: isGain[i] ? gainFactor : restFactor,
+    weightDecay: isGain[i] ? optimizer.gainDecay : 0,
+  }));
+  return { report: { flow_nll: loss, flow_norm: norm, flow_norm_gains: gains, flow_norm_rest: rest }, norm, parts };
+}
+
+/** EBM loss mean f(revised) − mean f(data) and its gradients. Feed `ebm_clip`. Reports `f_revised`, `f_data`, `ebm_loss`, `ebm_norm`. */
+export function energyUpdate(energy: EnergyNetwork, revised: Value, data: Value): Update {
+  const g = revised.graph;
+  const n = revised.shape[0]!;
+  // One pass over both batches: half as many instructions, and larger matrix products.
+  const f = energy.forward(concat([revised, data], 0));
+  const fRevised = scalar(mean(slice(f, 0, 0, n)));
+  const fData = scalar(mean(slice(f, 0, n, f.shape[0]!)));
+  const loss = sub(fRevised, fData);
+  const params = energy.params.trainable;
+  const gradients = grad(loss, params.map((p) => p.value));
+  const norm = globalNorm(gradients);
+  const factor = clipFactor(norm, scalarFeed(g, "ebm_clip"));
+  const parts = params.map((param, i) => ({ param, gradient: gradients[i]!, factor }));
+  return { report: { f_revised: fRevised, f_data: fData, ebm_loss: loss, ebm_norm: norm }, norm, parts };
+}
+
+/** Assigns the step of `update`; feeds `<name>_lr`, `<name>_c1`, `<name>_c2` (, `<name>_decay`). Returns the optimizer's specs. */
+export function applyUpdate(g: Graph, name: "flow" | "ebm", update: Update, ok: Value, optimizer: OptimizerConfig): ParamSpec[] {
+  const scalars = { lr: scalarFeed(g, `${name}_lr`), c1: scalarFeed(g, `${name}_c1`), c2: scalarFeed(g, `${name}_c2`) };
+  const step = { options: optimizer, scalars, ok };
+  return g.scoped(
+    `adam.${name}`,
+    () => adamStep(update.parts, optimizer.average ? { ...step, averageDecay: scalarFeed(g, `${name}_decay`) } : step),
+  );
+}
+
+/** 1 if all scalars are finite, else 0. */
+export function allFinite(values: readonly Value[]): Value {
+  return map(values, (...x: Expr[]) => x.map(E.isFinite).reduce((a, b) => E.mul(a, b)));
+}
