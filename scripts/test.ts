@@ -8,7 +8,7 @@
 import { relative, resolve } from "node:path";
 import { NO_INSTALL_FLAG, REPOSITORY, setUp } from "./setup.ts";
 import { listFiles } from "./support/content_hash.ts";
-import { runScript, SetupError } from "./support/setup_error.ts";
+import { BuildError, runScript, SetupError } from "./support/setup_error.ts";
 import { type CaseResult, countCases, fileFailure, type FileResult, formatTotals } from "./support/test_results.ts";
 import { runTestFiles } from "./support/test_run.ts";
 import { checkTypes } from "./support/type_check.ts";
@@ -58,7 +58,7 @@ function fileLine({ file, cases }: FileResult): string {
   return `${file}: ${formatTotals(countCases(cases))} (${(ms / 1000).toFixed(ms < 100 ? 2 : 1)} s)`;
 }
 
-function showCase(kind: string, file: string, { name, detail = "" }: CaseResult): string {
+function showCase(kind: string, { file, name, detail = "" }: CaseResult & { readonly file: string }): string {
   const lines = detail.trimEnd().split("\n");
   if (lines.length === 1) return `${kind} ${file}: ${name}${detail === "" ? "" : `: ${detail}`}`;
   return [`${kind} ${file}: ${name}`, ...lines.map((line) => `    ${line}`), ""].join("\n");
@@ -67,11 +67,11 @@ function showCase(kind: string, file: string, { name, detail = "" }: CaseResult)
 async function main(): Promise<number> {
   const { install, verbose, filter, paths, denoArgs } = parseArguments(Deno.args);
   const files = await findTestFiles(paths);
-  await setUp({ install, tests: true });
+  const results: FileResult[] = [];
+  if (!await build(install, results)) return finish(results);
 
   console.log(`checking the types of ${files.length} test files…`);
   const types = await checkTypes(REPOSITORY, files);
-  const results: FileResult[] = [];
   if (!types.ok) {
     console.log(types.output);
     const bad = types.files.length > 0 ? types.files : ["(types)"];
@@ -89,19 +89,30 @@ async function main(): Promise<number> {
     }),
   );
 
+  return finish(results);
+}
+
+/** Builds the library and native/tests; when only the latter do not compile, that is a failure and the rest still runs. */
+async function build(install: boolean, results: FileResult[]): Promise<boolean> {
+  for (const tests of [true, false]) {
+    try {
+      await setUp({ install, tests });
+      return true;
+    } catch (error) {
+      if (!(error instanceof BuildError)) throw error;
+      results.splice(0, 1, { file: "native", cases: [fileFailure(error.message, "(build)")] });
+    }
+  }
+  return false;
+}
+
+/** Shows what was skipped and what failed, and the count; returns the exit code. */
+function finish(results: readonly FileResult[]): number {
+  const cases = results.flatMap(({ file, cases }) => cases.map((c) => ({ ...c, file })));
   console.log();
-  for (const { file, cases } of results) {
-    for (const c of cases) if (c.status === "skipped") console.log(showCase("skipped", file, c));
-  }
-  for (const { file, cases } of results) {
-    for (const c of cases) if (c.status === "failed") console.log(showCase("FAILED", file, c));
-  }
-  const cases = results.flatMap((result) => result.cases);
-  if (cases.length === 0) {
-    console.log(
-      `FAILED: expected at least one case, found none${filter === undefined ? "" : " that the filter selects"}`,
-    );
-  }
+  for (const c of cases) if (c.status === "skipped") console.log(showCase("skipped", c));
+  for (const c of cases) if (c.status === "failed") console.log(showCase("FAILED", c));
+  if (cases.length === 0) console.log("FAILED: expected at least one case, found none (does the filter select any?)");
   const totals = countCases(cases);
   console.log(formatTotals(totals));
   return totals.failed > 0 || cases.length === 0 ? 1 : 0;

@@ -5,7 +5,7 @@ import { logExcerpt, runLogged } from "./command.ts";
 import { hashFiles, listFiles } from "./content_hash.ts";
 import { withFileLock } from "./file_lock.ts";
 import { findMissing, installMissing } from "./packages.ts";
-import { SetupError } from "./setup_error.ts";
+import { BuildError, SetupError } from "./setup_error.ts";
 import { toolchainVersion } from "./toolchain.ts";
 
 export interface BuildOptions {
@@ -127,7 +127,7 @@ async function build(options: BuildOptions, paths: BuildPaths): Promise<void> {
     const code = await runLogged(paths.log, Deno.execPath(), args, { cwd: root, env: { NO_COLOR: "1" } });
     if (code !== 0) {
       const excerpt = await logExcerpt(paths.log, 60);
-      throw new SetupError(
+      throw new BuildError(
         `${excerpt}\n\ncoopflow set-up: building native/ failed (exit code ${code}); the whole log is ${paths.log}`,
       );
     }
@@ -161,7 +161,7 @@ async function cmakeJsVersion(root: string): Promise<string> {
 
 /** A rough guess for the line that asks for patience: so many seconds for each file that is compiled. */
 async function estimateSeconds(native: string, tests: boolean, cores: number): Promise<number> {
-  const SECONDS_PER_FILE = 5;
+  const SECONDS_PER_FILE = 2;
   const files = await listFiles(native, (path) => !/^build/.test(path) && (tests || !path.startsWith("tests")));
   const compiled = files.filter((path) => path.endsWith(".cpp"));
   const kernels = compiled.filter((path) => path.startsWith("src/cpu/kernels/")); // compiled three times

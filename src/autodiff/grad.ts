@@ -6,7 +6,8 @@ import type { Node, Segment, Value } from "../graph/graph.ts";
 import { type Layout, numel, sameShape } from "../graph/shape.ts";
 import type { Contribution, Vjp } from "./contract.ts";
 import { disjoint } from "./disjoint.ts";
-import { capturesOf, replay } from "./region.ts";
+import { capturesOf } from "../graph/captures.ts";
+import { replay } from "./replay.ts";
 import { pullback } from "./rules.ts";
 
 /** An output and what multiplies it. */

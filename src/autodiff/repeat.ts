@@ -2,7 +2,8 @@
 import * as b from "../graph/build.ts";
 import type { Node, Value } from "../graph/graph.ts";
 import type { Contribution, Vjp } from "./contract.ts";
-import { capturesOf, replay } from "./region.ts";
+import { capturesOf } from "../graph/captures.ts";
+import { replay } from "./replay.ts";
 
 type Repeat = Extract<Node, { op: "repeat" }>;
 

@@ -2,7 +2,7 @@
  * Groups the live nodes of each block into items: element-wise neighbours become one map, a map in front of a reduction joins it, and a map
  * behind a product or convolution becomes its epilogue. Groups stay convex: nothing outside a group lies between its members.
  */
-import { capturesOf } from "../autodiff/region.ts";
+import { capturesOf } from "../graph/captures.ts";
 import type { Graph, Node, Region, Value } from "../graph/graph.ts";
 import { isDense, numel, sameShape } from "../graph/shape.ts";
 import { MAX_MAP_INPUTS, MAX_MAP_OUTPUTS } from "./opcodes.ts";

@@ -292,7 +292,7 @@ class Lowering implements Emitter {
         return this.#emitRepeat(item.node, item.body);
       case "node":
         if (item.node.op === "assemble") return this.#emitAssemble(item.node.outputs[0]!);
-        if (emitNode(this, item.node, item.epilogue)) this.settle(item.node.outputs);
+        if (emitNode(this, item.node, item.epilogue)) this.settle(item.epilogue?.outputs ?? item.node.outputs);
         else if (item.epilogue) {
           emitNode(this, item.node, undefined);
           this.settle(item.node.outputs);

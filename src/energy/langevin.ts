@@ -49,7 +49,11 @@ function noiseOf(x0: Value, options: LangevinOptions): { given?: Value; draw?: (
     }
     return { given: noise };
   }
-  if (!key) throw new UsageError("langevin: expected a key to draw the noise from, found none; give one, or turn the noise off");
+  if (!key) {
+    throw new UsageError(
+      "langevin: expected a key to draw the noise from, found none; give one, or turn the noise off",
+    );
+  }
   return { draw: () => normal(key, stream, x0.shape) };
 }
 

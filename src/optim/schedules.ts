@@ -20,7 +20,9 @@ export function warmUp(i: number, updates: number): number {
  */
 export function linearDecay(i: number, total: number, fraction: number): number {
   expectCount("linearDecay", total);
-  if (!(fraction >= 0 && fraction <= 1)) throw new UsageError(`linearDecay: expected a fraction in [0, 1], found ${fraction}`);
+  if (!(fraction >= 0 && fraction <= 1)) {
+    throw new UsageError(`linearDecay: expected a fraction in [0, 1], found ${fraction}`);
+  }
   if (fraction === 0) return 1;
   return Math.min(1, Math.max(0, (total - i) / (fraction * total)));
 }

@@ -12,7 +12,16 @@ import { Graph, type Value } from "../../src/graph/graph.ts";
 import { evaluation } from "../../src/nn/context.ts";
 import { Params } from "../../src/nn/params.ts";
 import { interpret } from "../support/interpreter.ts";
-import { type BatteryCase, checkGradients, checkInverse, checkLogDet, distance, gaussian, ofImage, ofPair } from "./support.ts";
+import {
+  type BatteryCase,
+  checkGradients,
+  checkInverse,
+  checkLogDet,
+  distance,
+  gaussian,
+  ofImage,
+  ofPair,
+} from "./support.ts";
 
 const ctx = evaluation();
 const HALF = [2, 2, 2, 2];
@@ -81,7 +90,8 @@ describe("ActNorm", () => {
         const values = fetches[half]!.filter((_, i) => i % 2 === c);
         const mean = values.reduce((a, b) => a + b) / values.length;
         const variance = values.reduce((a, b) => a + (b - mean) ** 2, 0) / values.length;
-        assert(Math.abs(mean) < 1e-9, `mean ${mean}`);
+        // Constants such as 1/12 are float32.
+        assert(Math.abs(mean) < 1e-6, `mean ${mean}`);
         assert(Math.abs(variance - 1) < 1e-4, `variance ${variance}`);
       }
     }

@@ -59,7 +59,10 @@ describe("paper-size networks", () => {
     const names = new Set(celeba.params.specs.map((s) => s.name));
     assertEquals(names.has("flow.flows.next.checkers.4.nn.in_conv.conv.bias"), true);
     assertEquals(names.has("flow.flows.next.next.next.channels.3.mean"), true);
-    assertEquals([...names].some((n) => n.startsWith("flow.flows.checkers") || n.startsWith("flow.flows.channels")), false);
+    assertEquals(
+      [...names].some((n) => n.startsWith("flow.flows.checkers") || n.startsWith("flow.flows.channels")),
+      false,
+    );
     assertEquals([...names].some((n) => n.startsWith("flow.dequant_flows") && n.includes("attn")), false);
   });
 });

@@ -36,7 +36,10 @@ describe("Flow++", () => {
     g.fetch("logits", logits);
     g.fetch("bounded", again.x);
     const images = data();
-    const { fetches } = interpret(g, { feeds: { x: images, eps: gaussian("eps", 32) }, states: randomStates(flow.params.specs) });
+    const { fetches } = interpret(g, {
+      feeds: { x: images, eps: gaussian("eps", 32) },
+      states: randomStates(flow.params.specs),
+    });
     // Dequantization moves each pixel by at most one of 256 levels.
     assert(distance(fetches.x!, images) < 2.01 / 256, `${distance(fetches.x!, images)}`);
     const bounded = fetches.logits!.map((v) => 2 / (1 + Math.exp(-v)) - 1);
@@ -56,7 +59,9 @@ describe("Flow++", () => {
     const rows = Array.from({ length: 16 }, (_, e) => {
       const moved = (by: number) => run(z.map((v, i) => (i % 16 === e ? v + by : v))).logits!;
       const plus = moved(h), minus = moved(-h);
-      return [0, 1].map((n) => Array.from({ length: 16 }, (_, k) => (plus[n * 16 + k]! - minus[n * 16 + k]!) / (2 * h)));
+      return [0, 1].map((n) =>
+        Array.from({ length: 16 }, (_, k) => (plus[n * 16 + k]! - minus[n * 16 + k]!) / (2 * h))
+      );
     });
     const reported = run(z).logDet!;
     for (const n of [0, 1]) {
@@ -76,8 +81,9 @@ describe("Flow++", () => {
       const prior = at.slice(16 * n, 16 * n + 16).reduce((s, e) => s - 0.5 * (e * e + Math.log(2 * Math.PI)), 0);
       return -(prior - 16 * Math.log(256) + v);
     });
-    assert(Math.abs(fetches.nll![0]! - (each[0]! + each[1]!) / 2) < 1e-10);
-    assert(distance(fetches.bpd!, each.map((v) => v / (16 * Math.log(2)))) < 1e-10);
+    // Constants such as D·log 256 are float32.
+    assert(Math.abs(fetches.nll![0]! - (each[0]! + each[1]!) / 2) < 1e-5);
+    assert(distance(fetches.bpd!, each.map((v) => v / (16 * Math.log(2)))) < 1e-6);
   });
 
   it("uniform dequantization needs no network", () => {
@@ -110,7 +116,11 @@ describe("Flow++", () => {
   it("says that a key is missing", () => {
     const g = new Graph();
     const flow = new FlowPlusPlus(new Params(g, "flow."), SMALL);
-    assertThrows(() => flow.density(evaluation(), feed(g, "x", SHAPE)), UsageError, "dequant_flows.eps: expected a pass with a key");
+    assertThrows(
+      () => flow.density(evaluation(), feed(g, "x", SHAPE)),
+      UsageError,
+      "dequant_flows.eps: expected a pass with a key",
+    );
   });
 });
 

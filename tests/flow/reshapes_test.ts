@@ -53,7 +53,11 @@ describe("rearrangements", () => {
 
   it("refuse odd sizes", () => {
     const g = new Graph();
-    assertThrows(() => splitCheckerboard(feed(g, "x", [1, 3, 2, 1])), ShapeError, "even height and width, found 1x3x2x1");
+    assertThrows(
+      () => splitCheckerboard(feed(g, "x", [1, 3, 2, 1])),
+      ShapeError,
+      "even height and width, found 1x3x2x1",
+    );
     assertThrows(() => unsqueeze(feed(g, "y", [1, 2, 2, 3])), ShapeError, "multiple of 4 channels");
   });
 });

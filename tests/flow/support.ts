@@ -101,7 +101,9 @@ export function ofImage(b: {
 }
 
 interface Built {
-  readonly run: (x: readonly Float64Array[]) => { y: Float64Array[]; back: Float64Array[]; logDet: number[]; cancel: number[] };
+  readonly run: (
+    x: readonly Float64Array[],
+  ) => { y: Float64Array[]; back: Float64Array[]; logDet: number[]; cancel: number[] };
   readonly gradients: () => Tensors;
   readonly images: number;
 }
@@ -129,7 +131,10 @@ function built(test: BatteryCase): Built {
     verifyGraph(g);
     const states = randomStates(params.specs);
     const auxFeed: Tensors = test.aux ? { aux: gaussian("aux", numel(test.aux)) } : {};
-    return { run: (feeds: Tensors) => interpret(g, { feeds: { ...feeds, ...auxFeed }, states }).fetches, outputs: [...y, logDet] };
+    return {
+      run: (feeds: Tensors) => interpret(g, { feeds: { ...feeds, ...auxFeed }, states }).fetches,
+      outputs: [...y, logDet],
+    };
   };
   const plain = make(false);
   const perImage = (v: ArrayLike<number>): number[] => Array.from({ length: n }, (_, i) => v[v.length === 1 ? 0 : i]!);
@@ -177,13 +182,19 @@ export function checkLogDet(test: BatteryCase, tolerance = 1e-5): void {
       const moved = (by: number) => x.map((v, i) => (i === t ? v.map((w, k) => (k % size === e ? w + by : w)) : v));
       const plus = run(moved(h)).y, minus = run(moved(-h)).y;
       return Array.from({ length: images }, (_, n) =>
-        sizes.flatMap((s, i) => Array.from({ length: s }, (_, k) => (plus[i]![n * s + k]! - minus[i]![n * s + k]!) / (2 * h))));
+        sizes.flatMap((s, i) =>
+          Array.from({ length: s }, (_, k) =>
+            (plus[i]![n * s + k]! - minus[i]![n * s + k]!) / (2 * h))
+        ));
     })
   );
   const { logDet } = run(x);
   for (let n = 0; n < images; n++) {
     const want = logAbsDet(columns.map((c) => c[n]!));
-    assert(Math.abs(want - logDet[n]!) <= tolerance, `image ${n}: reported log-det ${logDet[n]}, the Jacobian's is ${want}`);
+    assert(
+      Math.abs(want - logDet[n]!) <= tolerance,
+      `image ${n}: reported log-det ${logDet[n]}, the Jacobian's is ${want}`,
+    );
   }
 }
 

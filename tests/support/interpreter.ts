@@ -30,7 +30,7 @@ class Frame {
   readonly #values = new Map<Value, Float64Array>();
   readonly #outer: Frame | undefined;
   readonly bindings: Bindings;
-  /** Step of each open repeat, outermost first. */
+  /** Where each open repeat is, outermost first; reversed ones count down, so that a draw of slice t is the same either way. */
   readonly loops: readonly number[];
 
   constructor(bindings: Bindings, loops: readonly number[], outer?: Frame) {
@@ -157,7 +157,7 @@ function runRepeat(a: Attrs["repeat"], data: Data, node: Node, frame: Frame): Da
   const stacked = node.outputs.slice(carried).map((v) => new Float64Array(numel(v.shape)));
   for (let step = 0; step < count; step++) {
     const at = reversed ? count - 1 - step : step;
-    const inner = new Frame(frame.bindings, [...frame.loops, step], frame);
+    const inner = new Frame(frame.bindings, [...frame.loops, at], frame);
     region.params.forEach((param, i) => {
       const size = numel(param.shape);
       inner.set(param, i < carried ? current[i]! : data[i]!.subarray(at * size, (at + 1) * size));

@@ -1,12 +1,11 @@
 #include "cpu/onednn.h"
 
-#include <omp.h>
-
 #include <oneapi/dnnl/dnnl.hpp>
 #include <string>
 #include <vector>
 
 #include "common/error.h"
+#include "cpu/device.h"
 
 namespace cf::cpu::onednn {
 namespace {
@@ -17,18 +16,6 @@ const dnnl::engine& engine() {
   static const dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
   return cpu;
 }
-
-/// oneDNN sizes its parallel regions by the OpenMP setting of the calling thread: here it is the context's while a primitive is created or run.
-class OmpThreads {
- public:
-  explicit OmpThreads(int n) : before_(omp_get_max_threads()) { omp_set_num_threads(n); }
-  ~OmpThreads() { omp_set_num_threads(before_); }
-  OmpThreads(const OmpThreads&) = delete;
-  OmpThreads& operator=(const OmpThreads&) = delete;
-
- private:
-  int before_;
-};
 
 dnnl::primitive_attr user_scratchpad() {
   dnnl::primitive_attr attr;
@@ -69,7 +56,7 @@ class Reordered : public Primitive {
   const char* implementation() const override { return name_.c_str(); }
 
   void run(const float* a, const float* b, const float* bias, float* out, char* scratch) const override {
-    const OmpThreads scope(threads_);
+    const TeamSize scope(threads_);
     const void* data[4] = {a, b, bias, out};
     if (reorder_slot_ >= 0) {
       const void* plain = data[reorder_slot_];
@@ -222,7 +209,7 @@ class Matmul final : public Reordered {
 
 template <class T, class... Args>
 std::unique_ptr<Primitive> make(int threads, const Args&... args) {
-  const OmpThreads scope(threads);
+  const TeamSize scope(threads);
   try {
     return std::make_unique<T>(args..., threads);
   } catch (const dnnl::error& e) {

@@ -3,7 +3,15 @@ import { bitsPerDim } from "../../flow/flow_plus_plus.ts";
 import { feed } from "../../graph/build.ts";
 import { Graph } from "../../graph/graph.ts";
 import { evaluation } from "../../nn/context.ts";
-import { type Averaged, declareModels, type GivenDraw, imagesShape, keyFeed, type ModelConfig, type ModelProgram } from "./program.ts";
+import {
+  type Averaged,
+  declareModels,
+  type GivenDraw,
+  imagesShape,
+  keyFeed,
+  type ModelConfig,
+  type ModelProgram,
+} from "./program.ts";
 
 /** What is compiled into the density program. */
 export interface DensityConfig extends ModelConfig {

@@ -86,8 +86,10 @@ export function learn(config: LearnConfig): ModelProgram {
   const strict = scalarFeed(g, "strict");
   const small = map([ofEnergy.norm, scalarFeed(g, "ebm_threshold")], E.lt);
   const verdict = (own: Value, ...more: Value[]): Value =>
-    map([strict, finite, own, ...more], (s, all, self, ...rest: Expr[]) =>
-      rest.reduce((a, b) => E.mul(a, b), E.select(s!, all!, self!)));
+    map(
+      [strict, finite, own, ...more],
+      (s, all, self, ...rest: Expr[]) => rest.reduce((a, b) => E.mul(a, b), E.select(s!, all!, self!)),
+    );
   const flowSmall = map([ofFlow.norm, scalarFeed(g, "flow_threshold")], E.lt);
   const energyOk = verdict(energyFinite, scalarFeed(g, "ebm_on"), small);
   const flowOk = verdict(flowFinite, scalarFeed(g, "flow_on"), small, flowSmall);
@@ -98,7 +100,15 @@ export function learn(config: LearnConfig): ModelProgram {
     ...applyUpdate(g, "flow", ofFlow, flowOk, flowOptimizer),
     ...applyUpdate(g, "ebm", ofEnergy, energyOk, energyOptimizer),
   ];
-  const report = { ...ofFlow.report, f_proposal: fProposal, ...ofEnergy.report, change, finite, flow_ok: flowOk, ebm_ok: energyOk };
+  const report = {
+    ...ofFlow.report,
+    f_proposal: fProposal,
+    ...ofEnergy.report,
+    change,
+    finite,
+    flow_ok: flowOk,
+    ebm_ok: energyOk,
+  };
   for (const [name, value] of Object.entries(report)) g.fetch(name, value);
   if (config.images) {
     g.fetch("proposals", proposal);

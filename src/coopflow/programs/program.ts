@@ -72,7 +72,9 @@ export function declareModels(g: Graph, config: ModelConfig, averaged: Averaged 
 /** Shape [N,H,W,C] of a batch of images. */
 export function imagesShape(config: ModelConfig, batch: number): Shape {
   const { height, width, channelsIn } = config.flow;
-  if (!Number.isInteger(batch) || batch < 1) throw new ConfigError("batch", `expected a positive integer, found ${batch}`);
+  if (!Number.isInteger(batch) || batch < 1) {
+    throw new ConfigError("batch", `expected a positive integer, found ${batch}`);
+  }
   return [batch, height, width, channelsIn];
 }
 

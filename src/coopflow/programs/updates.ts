@@ -2,7 +2,7 @@
 import { grad } from "../../autodiff/grad.ts";
 import type { EnergyNetwork } from "../../energy/network.ts";
 import { type FlowPlusPlus, nll } from "../../flow/flow_plus_plus.ts";
-import { concat, map, mean, scalar, slice, sub } from "../../graph/build.ts";
+import { map, mean, scalar, sub } from "../../graph/build.ts";
 import { E, type Expr } from "../../graph/expr.ts";
 import type { Graph, Value } from "../../graph/graph.ts";
 import type { Context } from "../../nn/context.ts";
@@ -26,7 +26,14 @@ export interface FlowOptimizerConfig extends OptimizerConfig {
 }
 
 /** The reference's optimizers. */
-export const FLOW_OPTIMIZER: FlowOptimizerConfig = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, average: false, gainDecay: 5e-5, clip: "groups" };
+export const FLOW_OPTIMIZER: FlowOptimizerConfig = {
+  beta1: 0.9,
+  beta2: 0.999,
+  epsilon: 1e-8,
+  average: false,
+  gainDecay: 5e-5,
+  clip: "groups",
+};
 /** See {@linkcode FLOW_OPTIMIZER}. */
 export const ENERGY_OPTIMIZER: OptimizerConfig = { beta1: 0.5, beta2: 0.5, epsilon: 1e-8, average: false };
 
@@ -72,22 +79,30 @@ export function flowUpdate(
 /** EBM loss mean f(revised) − mean f(data) and its gradients. Feed `ebm_clip`. Reports `f_revised`, `f_data`, `ebm_loss`, `ebm_norm`. */
 export function energyUpdate(energy: EnergyNetwork, revised: Value, data: Value): Update {
   const g = revised.graph;
-  const n = revised.shape[0]!;
-  // One pass over both batches: half as many instructions, and larger matrix products.
-  const f = energy.forward(concat([revised, data], 0));
-  const fRevised = scalar(mean(slice(f, 0, 0, n)));
-  const fData = scalar(mean(slice(f, 0, n, f.shape[0]!)));
-  const loss = sub(fRevised, fData);
   const params = energy.params.trainable;
-  const gradients = grad(loss, params.map((p) => p.value));
+  // Batch by batch, forwards and backwards: activations of one batch only are alive at a time, and the gradient of a constant added to all energies
+  // cancels exactly (Adam would blow up any rounding noise to whole steps).
+  const side = (x: Value): { f: Value; gradients: Value[] } => {
+    const f = scalar(mean(energy.forward(x)));
+    return { f, gradients: grad(f, params.map((p) => p.value)) };
+  };
+  const ofRevised = side(revised), ofData = side(data);
+  const loss = sub(ofRevised.f, ofData.f);
+  const gradients = ofRevised.gradients.map((v, i) => sub(v, ofData.gradients[i]!));
   const norm = globalNorm(gradients);
   const factor = clipFactor(norm, scalarFeed(g, "ebm_clip"));
   const parts = params.map((param, i) => ({ param, gradient: gradients[i]!, factor }));
-  return { report: { f_revised: fRevised, f_data: fData, ebm_loss: loss, ebm_norm: norm }, norm, parts };
+  return { report: { f_revised: ofRevised.f, f_data: ofData.f, ebm_loss: loss, ebm_norm: norm }, norm, parts };
 }
 
 /** Assigns the step of `update`; feeds `<name>_lr`, `<name>_c1`, `<name>_c2` (, `<name>_decay`). Returns the optimizer's specs. */
-export function applyUpdate(g: Graph, name: "flow" | "ebm", update: Update, ok: Value, optimizer: OptimizerConfig): ParamSpec[] {
+export function applyUpdate(
+  g: Graph,
+  name: "flow" | "ebm",
+  update: Update,
+  ok: Value,
+  optimizer: OptimizerConfig,
+): ParamSpec[] {
   const scalars = { lr: scalarFeed(g, `${name}_lr`), c1: scalarFeed(g, `${name}_c1`), c2: scalarFeed(g, `${name}_c2`) };
   const step = { options: optimizer, scalars, ok };
   return g.scoped(

@@ -6,7 +6,6 @@
 
 namespace cf::cpu::CF_ISA {
 
-constexpr float kLn2 = 0.693147181f;
 constexpr float kLog2Log2e = 0.528766373f;
 constexpr float kMinLogScale = -7.0f;
 
@@ -17,20 +16,6 @@ struct Components {
   float *weight, *inv_scale;  ///< w = 2^((logit − largest)·log₂e) and t
   vf largest, total;          ///< largest logit; Σw
 };
-
-/// 2^y for y ≤ 127; below -126 as there. NaN stays NaN.
-CF_INLINE vf exp2_clamped(vf y) {
-  y = vmax(splat(-126.0f), y);
-  const vf magic = splat(12582912.0f), shifted = y + magic, r = y - (shifted - magic);
-  vf q = splat(0.000154531634f);
-  q = fma(q, r, splat(0.00133908633f));
-  q = fma(q, r, splat(0.00961808302f));
-  q = fma(q, r, splat(0.0555035695f));
-  q = fma(q, r, splat(0.240226507f));
-  q = fma(q, r, splat(0.693147182f));
-  q = fma(q, r, splat(1.0f));
-  return as_float(as_int(q) + (as_int(shifted) << 23));
-}
 
 CF_INLINE vf inv_scale_of(vf log_scale) {
   // log₂e goes into the exponent.

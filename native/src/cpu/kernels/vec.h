@@ -161,12 +161,26 @@ CF_INLINE vf vround(vf a) {
 CF_INLINE vi to_int(vf a) { return __builtin_convertvector(a, vi); }
 CF_INLINE vf to_float(vi a) { return __builtin_convertvector(a, vf); }
 
-CF_INLINE float hsum(vf v) {  // pairwise, in an order that does not depend on the compiler
+/// Sum of the lanes, lane i with lane i + half at each step.
+CF_INLINE float hsum(vf v) {
+#if defined(CF_VEC_AVX512) || defined(CF_VEC_AVX2) || defined(CF_VEC_SSE2)
+#if defined(CF_VEC_AVX512)
+  const __m256 e = _mm256_add_ps(_mm512_maskz_extractf32x8_ps(0xff, (__m512)v, 0), _mm512_maskz_extractf32x8_ps(0xff, (__m512)v, 1));
+  __m128 q = _mm_add_ps(_mm256_castps256_ps128(e), _mm256_extractf128_ps(e, 1));
+#elif defined(CF_VEC_AVX2)
+  __m128 q = _mm_add_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
+#else
+  __m128 q = (__m128)v;
+#endif
+  q = _mm_add_ps(q, _mm_movehl_ps(q, q));
+  return _mm_cvtss_f32(_mm_add_ss(q, _mm_shuffle_ps(q, q, 1)));
+#else
   float t[kWidth];
   store(t, v);
   for (int w = kWidth / 2; w > 0; w /= 2)
     for (int i = 0; i < w; ++i) t[i] += t[i + w];
   return t[0];
+#endif
 }
 CF_INLINE float hmax(vf v) {
   float m = v[0];

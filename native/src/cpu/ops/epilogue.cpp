@@ -58,7 +58,9 @@ Epilogue::Operand Epilogue::operand(const Program& program, const Instr& instr, 
   const size_t channel = stride(last, 1);
   if (channel != 1 && (output || channel != 0))
     refuse(program, instr, std::string(output ? "output" : "epilogue operand") + ": expected last stride 1, found " + std::to_string(channel));
-  const size_t pixel = stride(last - 1, t.dims[last]);
+  // One pixel a row: its stride is the next outer one, so that a window of a wider tensor still looks like one.
+  const size_t lone = t.rank == 4 && t.dims[1] != 1 ? t.strides[1] : t.rank == 4 && t.dims[0] != 1 ? t.strides[0] : t.dims[last];
+  const size_t pixel = stride(last - 1, lone);
   const size_t row = t.rank == 4 ? stride(1, t.dims[2] * pixel) : 0;
   o.stride = {stride(0, t.rank == 4 ? t.dims[1] * row : t.dims[1] * pixel), row, pixel, channel};
   return o;

@@ -38,13 +38,15 @@ class Matmul final : public Kernel {
         batches_b_(b.batch == 0 ? 1 : s.batch),
         gemm_(CF_PICK(device.isa, gemm)),
         pack_(CF_PICK(device.isa, gemm_pack)) {
-    rows_ = std::min(kRows, round_up(ceil_div(s.m, std::max<size_t>(1, ceil_div(2 * threads_, s.batch))), 6));
+    // At least two pieces per thread for balance; one when the sum is long, because each piece reads all of B.
+    const size_t pieces = ceil_div((s.k > 1024 ? 1 : 2) * threads_, s.batch);
+    rows_ = std::min(kRows, round_up(ceil_div(s.m, pieces), 6));
     row_pieces_ = ceil_div(s.m, rows_);
     // Few rows but many columns: cut the columns too.
     cols_ = s.n;
     while (s.batch * row_pieces_ * ceil_div(s.n, cols_) < threads_ && cols_ > panel_) cols_ = round_up(cols_ / 2, panel_);
     col_pieces_ = ceil_div(s.n, cols_);
-    splits_ = s.k >= kSplit && s.batch * row_pieces_ * col_pieces_ < 2 * threads_ ? threads_ : 1;
+    splits_ = s.k >= kSplit && s.batch * row_pieces_ * col_pieces_ < threads_ ? threads_ : 1;
     if (splits_ > 1) rows_ = s.m, row_pieces_ = 1, cols_ = s.n, col_pieces_ = 1;
   }
 

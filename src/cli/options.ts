@@ -1,0 +1,31 @@
+/** Parsers of option values. */
+import { UsageError } from "../errors.ts";
+
+/** A parser for whole numbers from `least` to `most`. */
+export function wholeNumber(least: number, most: number = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return (text) => {
+    const value = /^[+-]?\d+$/.test(text.trim()) ? Number(text) : NaN;
+    if (Number.isSafeInteger(value) && value >= least && value <= most) return value;
+    const range = most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`;
+    throw new InvalidValue(`expected a whole number ${range}, found ${JSON.stringify(text)}`);
+  };
+}
+
+/** A parser for one of a few names. */
+export function oneOf(...names: readonly string[]): (text: string) => string {
+  return (text) => {
+    if (names.includes(text)) return text;
+    const last = names.at(-1);
+    throw new InvalidValue(`expected ${names.slice(0, -1).join(", ")} or ${last}, found ${JSON.stringify(text)}`);
+  };
+}
+
+/** Collects the values of an option that may be repeated. */
+export function listOf(text: string, before: readonly string[]): string[] {
+  return [...before, text];
+}
+
+/** A value that an option can't have. Commander puts the option's name in front when it sees this code. */
+class InvalidValue extends UsageError {
+  readonly code = "commander.invalidArgument";
+}

@@ -1,0 +1,99 @@
+/** A device with a model's states on it, and the programs that were compiled for it. */
+import { CancelledError } from "../errors.ts";
+import { Device, type DeviceOptions } from "../runtime/device.ts";
+import type { Feeds, Fetches, Program } from "../runtime/program.ts";
+import { loadGraph } from "./program_cache.ts";
+import type { ModelProgram } from "./programs/program.ts";
+import type { StateSpec } from "./states.ts";
+
+/** How often a cancellation is repeated until the run has ended, in milliseconds. */
+const CANCEL_INTERVAL = 10;
+
+/** @throws {CancelledError} if the signal has been given */
+export function throwIfCancelled(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new CancelledError("cancelled");
+}
+
+/** Owns a device. Programs are compiled when they are first asked for. */
+export class Engine implements Disposable {
+  readonly device: Device;
+  readonly #programs = new Map<string, Promise<Program>>();
+
+  private constructor(device: Device) {
+    this.device = device;
+  }
+
+  /**
+   * Opens a device and creates the states on it.
+   *
+   * @param valueOf the value of each state
+   * @throws {NativeError} if the library is missing or refuses
+   */
+  static open(options: DeviceOptions, states: readonly StateSpec[], valueOf: (spec: StateSpec) => Float32Array): Engine {
+    const device = Device.open(options);
+    try {
+      for (const spec of states) device.setState(spec.name, owned(valueOf(spec)), spec.shape);
+      return new Engine(device);
+    } catch (error) {
+      device.close();
+      throw error;
+    }
+  }
+
+  /** The program called `key`, compiled (or read from the cache) from what `build` gives if it is not there yet. */
+  program(key: string, build: () => ModelProgram): Promise<Program> {
+    let program = this.#programs.get(key);
+    if (program === undefined) {
+      // A failure is not remembered: the next call may succeed, with less else in memory.
+      program = Promise.resolve().then(() => loadGraph(this.device, build().graph));
+      program.catch(() => this.#programs.delete(key));
+      this.#programs.set(key, program);
+    }
+    return program;
+  }
+
+  /** Frees a program that is not needed any more. */
+  async release(key: string): Promise<void> {
+    const program = this.#programs.get(key);
+    this.#programs.delete(key);
+    (await program)?.close();
+  }
+
+  /**
+   * Runs a program once; values that it has no feed for are left out.
+   *
+   * @throws {CancelledError} if the signal is given before the run has ended; no state has changed then
+   */
+  async run(program: Program, feeds: Feeds, signal: AbortSignal | undefined): Promise<Fetches> {
+    throwIfCancelled(signal);
+    const known = new Set(program.info.feeds.map((port) => port.name));
+    const given = Object.fromEntries(Object.entries(feeds).filter(([name]) => known.has(name)));
+    let timer: ReturnType<typeof setInterval> | undefined;
+    const cancel = (): void => {
+      this.device.cancel();
+      // The run may not have reached the native queue when the signal comes, so once is not enough.
+      timer = setInterval(() => this.device.cancel(), CANCEL_INTERVAL);
+    };
+    signal?.addEventListener("abort", cancel, { once: true });
+    try {
+      return await program.run(given);
+    } finally {
+      signal?.removeEventListener("abort", cancel);
+      clearInterval(timer);
+    }
+  }
+
+  /** Cancels what runs and frees everything. */
+  close(): void {
+    this.#programs.clear();
+    this.device.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+function owned(data: Float32Array): Float32Array<ArrayBuffer> {
+  return data.buffer instanceof ArrayBuffer ? data as Float32Array<ArrayBuffer> : new Float32Array(data);
+}

@@ -1,0 +1,135 @@
+/** Sampling and scoring with a model, batch by batch. */
+import { DataError, UsageError } from "../errors.ts";
+import type { Dataset } from "../data/dataset.ts";
+import type { CoopFlowConfig } from "./config.ts";
+import type { Engine } from "./engine.ts";
+import { densityProgram, sampleProgram } from "./model_programs.ts";
+import type { Averaged } from "./programs/program.ts";
+import { averagedNetworks } from "./states.ts";
+
+/** Options of {@linkcode CoopFlow.sample}. */
+export interface SampleOptions {
+  /** Default: the configuration's. */
+  readonly seed?: number;
+  /** Index of the first image. */
+  readonly first?: number;
+  /** Use the live parameters even if there are averaged ones. */
+  readonly liveParameters?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+/** Images [count, height, width, channels], values in [−1, 1]. */
+export interface Samples {
+  readonly count: number;
+  readonly height: number;
+  readonly width: number;
+  readonly channels: number;
+  /** The flow's proposals. */
+  readonly proposals: Float32Array<ArrayBuffer>;
+  /** What the Langevin chain made of them. */
+  readonly images: Float32Array<ArrayBuffer>;
+}
+
+/** Scores of images, one each. */
+export interface Densities {
+  /** −log₂ q(x)/D under the flow. */
+  readonly bitsPerDim: Float32Array<ArrayBuffer>;
+  /** f(x) under the EBM: larger = more likely. */
+  readonly energies: Float32Array<ArrayBuffer>;
+}
+
+const MAX_U32 = 0xffffffff;
+
+/** @throws {DataError} if a data set's images are not what the configuration says */
+export function checkDataset(config: CoopFlowConfig, dataset: Dataset): void {
+  for (const key of ["height", "width", "channels", "levels"] as const) {
+    if (dataset[key] === config.data[key]) continue;
+    const images = `${dataset.height}×${dataset.width}×${dataset.channels} with ${dataset.levels} levels`;
+    throw new DataError(
+      `data.${key}: expected ${config.data[key]} as configured, found ${dataset[key]} in ${dataset.name} (${images}); ` +
+        `choose other data, or another configuration`,
+    );
+  }
+}
+
+/** @throws {DataError} if `images` is no whole number of images in [−1, 1] */
+export function checkImages(config: CoopFlowConfig, images: Float32Array): void {
+  const { height, width, channels } = config.data;
+  const size = height * width * channels;
+  if (images.length === 0 || images.length % size !== 0) {
+    throw new DataError(`expected images of ${height}×${width}×${channels} = ${size} values, found ${images.length} values`);
+  }
+  const bad = images.findIndex((value) => !(value >= -1 && value <= 1));
+  if (bad >= 0) throw new DataError(`expected values in [−1, 1], found ${images[bad]} in image ${Math.floor(bad / size)}`);
+}
+
+/** Which networks are taken from their averages, and a name for that. */
+function parameters(config: CoopFlowConfig, live: boolean | undefined): { averaged: Averaged; name: string } {
+  return live === true ? { averaged: {}, name: "live" } : { averaged: averagedNetworks(config), name: "averaged" };
+}
+
+function expectU32(what: string, value: number, least = 0): void {
+  if (Number.isInteger(value) && value >= least && value <= MAX_U32) return;
+  throw new UsageError(`${what}: expected a whole number from ${least} to ${MAX_U32}, found ${value}`);
+}
+
+/** Draws samples; see {@linkcode CoopFlow.sample}. */
+export async function drawSamples(
+  engine: Engine,
+  config: CoopFlowConfig,
+  count: number,
+  options: SampleOptions,
+): Promise<Samples> {
+  const { seed = config.seed, first = 0, signal } = options;
+  expectU32("count", count, 1);
+  expectU32("seed", seed);
+  expectU32("first", first);
+  expectU32("first + count", first + count);
+  const { height, width, channels } = config.data;
+  const { batch } = config.training;
+  const size = height * width * channels;
+  const { averaged, name } = parameters(config, options.liveParameters);
+  const program = await engine.program(`sample ${name}`, () => sampleProgram(config, averaged));
+  const out = { proposals: new Float32Array(count * size), images: new Float32Array(count * size) };
+  // Batches begin at multiples of the batch size: an image is always computed at the same place of the same batch,
+  // so that its bits do not depend on how many others are asked for.
+  for (let start = first - first % batch; start < first + count; start += batch) {
+    const feeds = { key: Uint32Array.of(seed, 0, start, 0), step_size: config.langevin.sampleStepSize };
+    const fetches = await engine.run(program, feeds, signal);
+    const from = Math.max(first, start);
+    const to = Math.min(first + count, start + batch);
+    for (const kind of ["proposals", "images"] as const) {
+      const part = fetches[kind]?.subarray((from - start) * size, (to - start) * size);
+      if (part !== undefined) out[kind].set(part, (from - first) * size);
+    }
+  }
+  return { count, height, width, channels, ...out };
+}
+
+/** Scores images; see {@linkcode CoopFlow.density}. */
+export async function scoreImages(
+  engine: Engine,
+  config: CoopFlowConfig,
+  images: Float32Array,
+  options: { readonly seed?: number; readonly liveParameters?: boolean; readonly signal?: AbortSignal },
+): Promise<Densities> {
+  const { seed = config.seed, signal } = options;
+  expectU32("seed", seed);
+  const { height, width, channels } = config.data;
+  const { batch } = config.training;
+  const size = height * width * channels;
+  const count = images.length / size;
+  const { averaged, name } = parameters(config, options.liveParameters);
+  const program = await engine.program(`density ${name}`, () => densityProgram(config, averaged));
+  const out = { bitsPerDim: new Float32Array(count), energies: new Float32Array(count) };
+  const data = new Float32Array(batch * size);
+  for (let first = 0; first < count; first += batch) {
+    const part = images.subarray(first * size, (first + batch) * size);
+    data.fill(0).set(part);
+    const fetches = await engine.run(program, { data, key: Uint32Array.of(seed, 0, first, 0) }, signal);
+    const n = part.length / size;
+    out.bitsPerDim.set(fetches["bits_per_dim"]?.subarray(0, n) ?? [], first);
+    out.energies.set(fetches["energy"]?.subarray(0, n) ?? [], first);
+  }
+  return out;
+}

@@ -1,0 +1,81 @@
+/** What the host makes of one learning iteration's results. */
+import { CoopFlowError } from "../errors.ts";
+import { bitsPerDim } from "../metrics/bits_per_dim.ts";
+import type { Fetches } from "../runtime/program.ts";
+import type { CoopFlowConfig } from "./config.ts";
+import type { IterationEvent } from "./events.ts";
+import type { Counters } from "./schedule.ts";
+
+/** Values that learning stops at when they are not finite, in the order in which they are computed. */
+const WATCHED = [
+  ["f_proposal", "the mean energy of the proposals"],
+  ["change", "the change that the Langevin chain makes"],
+  ["flow_nll", "the flow's negative log-likelihood"],
+  ["flow_norm", "the flow's gradient norm"],
+  ["f_revised", "the mean energy of the revised images"],
+  ["f_data", "the mean energy of the data"],
+  ["ebm_loss", "the EBM's loss"],
+  ["ebm_norm", "the EBM's gradient norm"],
+] as const;
+
+function scalar(fetches: Fetches, name: string): number {
+  return fetches[name]?.[0] ?? NaN;
+}
+
+/**
+ * @param iteration counted from 1
+ * @throws {CoopFlowError} naming the first value that is not finite
+ */
+export function checkFinite(iteration: number, fetches: Fetches): void {
+  for (const [name, what] of WATCHED) {
+    const value = scalar(fetches, name);
+    if (Number.isFinite(value)) continue;
+    throw new CoopFlowError(
+      `iteration ${iteration}: expected finite values, found ${what} (${name}) = ${value} first; nothing was changed; ` +
+        `lower the learning rates or the step size, or set training.stopOnNaN to false to skip such updates`,
+    );
+  }
+}
+
+/** The counters after an iteration: a skipped update leaves its schedule where it was. */
+export function nextCounters(counters: Counters, fetches: Fetches): Counters {
+  return {
+    ...counters,
+    iteration: counters.iteration + 1,
+    flowUpdates: counters.flowUpdates + (scalar(fetches, "flow_ok") === 1 ? 1 : 0),
+    ebmUpdates: counters.ebmUpdates + (scalar(fetches, "ebm_ok") === 1 ? 1 : 0),
+  };
+}
+
+/** The event that tells of an iteration. */
+export function iterationEvent(
+  config: CoopFlowConfig,
+  iteration: number,
+  seconds: number,
+  scalars: Readonly<Record<string, number>>,
+  fetches: Fetches,
+): IterationEvent {
+  const { height, width, channels } = config.data;
+  const flowNll = scalar(fetches, "flow_nll");
+  return {
+    type: "iteration",
+    iteration,
+    iterations: config.training.iterations,
+    seconds,
+    metrics: {
+      flowNll,
+      bitsPerDim: bitsPerDim(flowNll, height * width * channels),
+      flowNorm: scalar(fetches, "flow_norm"),
+      fProposal: scalar(fetches, "f_proposal"),
+      fRevised: scalar(fetches, "f_revised"),
+      fData: scalar(fetches, "f_data"),
+      ebmLoss: scalar(fetches, "ebm_loss"),
+      ebmNorm: scalar(fetches, "ebm_norm"),
+      change: scalar(fetches, "change"),
+      flowUpdated: scalar(fetches, "flow_ok") === 1,
+      ebmUpdated: scalar(fetches, "ebm_ok") === 1,
+      flowLr: scalars["flow_lr"] ?? NaN,
+      ebmLr: scalars["ebm_lr"] ?? NaN,
+    },
+  };
+}

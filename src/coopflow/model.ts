@@ -1,0 +1,253 @@
+/** A CoopFlow model: learning, sampling, scoring, saving and loading. */
+import { UsageError } from "../errors.ts";
+import { BatchStream } from "../data/batches.ts";
+import type { Dataset, Split } from "../data/dataset.ts";
+import type { DeviceInfo, DeviceOptions } from "../runtime/device.ts";
+import { type Checkpoint, readCheckpoint, writeCheckpoint } from "./checkpoint.ts";
+import { type CoopFlowConfig, type CoopFlowConfigInput, parseConfig } from "./config.ts";
+import { Engine } from "./engine.ts";
+import type { FitEvent, SetUpEvent } from "./events.ts";
+import { checkDataset, checkImages, type Densities, drawSamples, type SampleOptions, type Samples, scoreImages } from "./inference.ts";
+import { checkFinite, iterationEvent, nextCounters } from "./iteration.ts";
+import { initialiseProgram, learnProgram } from "./model_programs.ts";
+import { type Counters, FRESH, learnScalars } from "./schedule.ts";
+import { averagedNetworks, elements, modelStates, type ModelStates, type StateSpec } from "./states.ts";
+
+/** How to open a model. */
+export interface ModelOptions extends DeviceOptions {
+  /** Takes the place of the configuration's seed. */
+  readonly seed?: number;
+}
+
+/** Options of {@linkcode CoopFlow.fit}. */
+export interface FitOptions {
+  /** Learn until this many iterations are complete, those before this call included. Default: the configuration's. */
+  readonly iterations?: number;
+  /** Ends learning; the model stays as the last complete iteration left it. */
+  readonly signal?: AbortSignal;
+}
+
+/** Options of {@linkcode CoopFlow.density}. */
+export interface DensityOptions {
+  /** Seed of the dequantization noise. Default: the configuration's. */
+  readonly seed?: number;
+  /** Use the live parameters even if there are averaged ones. */
+  readonly liveParameters?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * A normalizing flow and an energy-based model that learn from each other (Xie et al.: "A Tale of Two Flows", ICLR 2022).
+ * Owns native memory: close it, or declare it with `await using`.
+ *
+ * ```ts
+ * import { CoopFlow, datasets, presets } from "@coopflow/coopflow";
+ *
+ * await using model = await CoopFlow.create(presets.digits, { seed: 0 });
+ * for await (const event of model.fit(await datasets.digits(), { iterations: 100 })) console.log(event);
+ * const { images, proposals } = await model.sample(64, { seed: 1 });
+ * await model.save("digits.safetensors");
+ * ```
+ */
+export class CoopFlow implements AsyncDisposable {
+  #config: CoopFlowConfig;
+  #counters: Counters;
+  readonly #engine: Engine;
+  readonly #states: ModelStates;
+  #learning = false;
+
+  private constructor(config: CoopFlowConfig, counters: Counters, engine: Engine, states: ModelStates) {
+    this.#config = config;
+    this.#counters = counters;
+    this.#engine = engine;
+    this.#states = states;
+  }
+
+  /**
+   * A fresh model.
+   *
+   * @throws {ConfigError} if the configuration can't be used
+   * @throws {NativeError} if the native library is missing or refuses
+   */
+  static create(config: CoopFlowConfigInput, options: ModelOptions = {}): Promise<CoopFlow> {
+    // async, so that errors reject and later versions may do slow work here.
+    return Promise.resolve().then(() => {
+      const { seed, ...device } = options;
+      const full = parseConfig(seed === undefined ? config : { ...config, seed });
+      const states = modelStates(full);
+      const engine = Engine.open(device, states.all, (spec) => spec.init(full.seed));
+      return new CoopFlow(full, FRESH, engine, states);
+    });
+  }
+
+  /**
+   * A model from a checkpoint.
+   *
+   * @throws {CheckpointError} if the file is missing, damaged or no checkpoint
+   */
+  static async load(path: string, options: DeviceOptions = {}): Promise<CoopFlow> {
+    return CoopFlow.fromCheckpoint(await readCheckpoint(path), options);
+  }
+
+  /** A model from a checkpoint that was read before. */
+  static fromCheckpoint(checkpoint: Checkpoint, options: DeviceOptions = {}): CoopFlow {
+    const { config, counters, values } = checkpoint;
+    const states = modelStates(config);
+    const valueOf = (spec: StateSpec): Float32Array => values.get(spec.name) ?? spec.init(config.seed);
+    return new CoopFlow(config, counters, Engine.open(options, states.all, valueOf), states);
+  }
+
+  /** The complete configuration. */
+  get config(): CoopFlowConfig {
+    return this.#config;
+  }
+
+  /** How much has been learnt. */
+  get counters(): Counters {
+    return this.#counters;
+  }
+
+  /** Trained numbers of both networks. */
+  get parameters(): number {
+    return this.#states.parameters;
+  }
+
+  /** The device in use: threads, instruction set, memory. */
+  get device(): DeviceInfo {
+    return this.#engine.device.info;
+  }
+
+  /**
+   * Learns, one native call per iteration, and tells of each. A fresh model's activation norms are initialised from data first.
+   * Leaving the loop early is fine: the model stays as the last complete iteration left it.
+   *
+   * @throws {DataError} if the data does not fit the configuration
+   * @throws {CancelledError} when the signal is given
+   * @throws {CoopFlowError} when a value is not finite, unless the configuration says to go on
+   */
+  async *fit(data: Dataset | Pick<Split, "train">, options: FitOptions = {}): AsyncGenerator<FitEvent, void, void> {
+    const { signal, iterations = this.#config.training.iterations } = options;
+    if (!Number.isSafeInteger(iterations) || iterations < 0) {
+      throw new UsageError(`iterations: expected a whole number of at least 0, found ${iterations}`);
+    }
+    if (this.#learning) throw new UsageError("fit: expected one call at a time, found another that has not ended");
+    const train = "train" in data ? data.train : data;
+    checkDataset(this.#config, train);
+    this.#learning = true;
+    try {
+      this.#config = { ...this.#config, training: { ...this.#config.training, iterations } };
+      if (this.#counters.iteration < iterations) {
+        yield await this.#setUp(train, signal);
+        yield* this.#iterate(train, signal);
+      }
+      yield { type: "finished", iteration: this.#counters.iteration };
+    } finally {
+      this.#learning = false;
+    }
+  }
+
+  async #setUp(train: Dataset, signal: AbortSignal | undefined): Promise<SetUpEvent> {
+    const begin = performance.now();
+    const initialisedFrom = this.#counters.initialised ? 0 : await this.#initialise(train, signal);
+    await this.#engine.program("learn", () => learnProgram(this.#config));
+    return {
+      type: "set-up",
+      device: this.device,
+      parameters: this.parameters,
+      iteration: this.#counters.iteration,
+      iterations: this.#config.training.iterations,
+      initialisedFrom,
+      seconds: (performance.now() - begin) / 1000,
+    };
+  }
+
+  async #initialise(train: Dataset, signal: AbortSignal | undefined): Promise<number> {
+    const { training: { initialisationImages }, seed } = this.#config;
+    const batch = Math.min(initialisationImages, train.count);
+    const stream = new BatchStream(train, { seed, batch });
+    const images = new Float32Array(stream.elements);
+    stream.fill(0, images);
+    const program = await this.#engine.program("initialise", () => initialiseProgram(this.#config, batch));
+    await this.#engine.run(program, { data: images, key: Uint32Array.of(seed, 0, 0, 0) }, signal);
+    await this.#engine.release("initialise");
+    const { device } = this.#engine;
+    for (const { name, shape, averageOf } of this.#states.all) {
+      if (averageOf !== undefined) device.setState(name, device.getState(averageOf, elements(shape)), shape);
+    }
+    this.#counters = { ...this.#counters, initialised: true };
+    return batch;
+  }
+
+  async *#iterate(train: Dataset, signal: AbortSignal | undefined): AsyncGenerator<FitEvent, void, void> {
+    const config = this.#config;
+    const { seed, training: { batch, iterations }, data: { flip } } = config;
+    const stream = new BatchStream(train, { seed, batch, flip });
+    const images = new Float32Array(stream.elements);
+    const program = await this.#engine.program("learn", () => learnProgram(config));
+    while (this.#counters.iteration < iterations) {
+      const { iteration } = this.#counters;
+      const begin = performance.now();
+      stream.fill(iteration, images);
+      const scalars = learnScalars(config, this.#counters);
+      const feeds = { ...scalars, data: images, key: Uint32Array.of(seed, iteration, 0, 0) };
+      const fetches = await this.#engine.run(program, feeds, signal);
+      if (config.training.stopOnNaN) checkFinite(iteration + 1, fetches);
+      this.#counters = nextCounters(this.#counters, fetches);
+      yield iterationEvent(config, this.#counters.iteration, (performance.now() - begin) / 1000, scalars, fetches);
+    }
+  }
+
+  /**
+   * Draws images: the flow's proposals, and what the Langevin chain makes of them. Image i depends on the seed and on `first` + i alone.
+   *
+   * @throws {UsageError} if the model has not been initialised by {@linkcode fit}
+   */
+  async sample(count: number, options: SampleOptions = {}): Promise<Samples> {
+    this.#expectInitialised("sample");
+    return await drawSamples(this.#engine, this.#config, count, options);
+  }
+
+  /**
+   * Bits per dimension under the flow, and energies under the EBM, of images.
+   *
+   * @param images [count, height, width, channels] values in [−1, 1]
+   */
+  async density(images: Float32Array, options: DensityOptions = {}): Promise<Densities> {
+    this.#expectInitialised("density");
+    checkImages(this.#config, images);
+    return await scoreImages(this.#engine, this.#config, images, options);
+  }
+
+  /** Which networks have averaged parameters, which samples are drawn from by default. */
+  get averaged(): { readonly flow: boolean; readonly ebm: boolean } {
+    const { flow, energy } = averagedNetworks(this.#config);
+    return { flow, ebm: energy };
+  }
+
+  /**
+   * Writes a checkpoint: parameters, averages, optimizers and counters.
+   *
+   * @throws {CoopFlowError} naming path and reason; a file that was there stays
+   */
+  async save(path: string): Promise<void> {
+    const { device } = this.#engine;
+    const header = { config: this.#config, counters: this.#counters };
+    await writeCheckpoint(path, header, this.#states.all, ({ name, shape }) => device.getState(name, elements(shape)));
+  }
+
+  #expectInitialised(what: string): void {
+    if (this.#counters.initialised) return;
+    throw new UsageError(`${what}: expected a model that has begun to learn, found a fresh one; call fit or load a checkpoint`);
+  }
+
+  /** Cancels what runs and frees everything. Closing twice does nothing. */
+  close(): void {
+    this.#engine.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+    return Promise.resolve();
+  }
+}
+

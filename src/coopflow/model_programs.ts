@@ -1,0 +1,69 @@
+/** The graphs of a configuration's programs. */
+import type { CoopFlowConfig } from "./config.ts";
+import { energyConfigOf, flowConfigOf } from "./config.ts";
+import { density } from "./programs/density.ts";
+import { initialise } from "./programs/initialise.ts";
+import { learn } from "./programs/learn.ts";
+import type { Averaged, ChainConfig, ModelConfig, ModelProgram } from "./programs/program.ts";
+import { sample } from "./programs/sample.ts";
+import type { FlowOptimizerConfig, OptimizerConfig } from "./programs/updates.ts";
+
+/** Both networks. */
+export function modelConfigOf(config: CoopFlowConfig): ModelConfig {
+  return { flow: flowConfigOf(config), energy: energyConfigOf(config) };
+}
+
+/** The compiled-in part of the Langevin chain. */
+export function chainConfigOf({ langevin }: CoopFlowConfig): ChainConfig {
+  const { steps, noise, moveClamp, range } = langevin;
+  return {
+    steps,
+    noise,
+    ...(moveClamp === "off" ? {} : { moveClamp }),
+    ...(range === "off" ? {} : { range }),
+  };
+}
+
+/** The compiled-in part of the flow's optimizer. */
+export function flowOptimizerOf({ training: { flow, averaging } }: CoopFlowConfig): FlowOptimizerConfig {
+  const [beta1, beta2] = flow.betas;
+  const { eps: epsilon, gainDecay, clipBy: clip } = flow;
+  return { beta1, beta2, epsilon, gainDecay, clip, average: averaging.flow !== "off" };
+}
+
+/** The compiled-in part of the EBM's optimizer. */
+export function energyOptimizerOf({ training: { ebm, averaging } }: CoopFlowConfig): OptimizerConfig {
+  const [beta1, beta2] = ebm.betas;
+  return { beta1, beta2, epsilon: ebm.eps, average: averaging.ebm !== "off" };
+}
+
+/** One learning iteration. */
+export function learnProgram(config: CoopFlowConfig): ModelProgram {
+  return learn({
+    ...modelConfigOf(config),
+    batch: config.training.batch,
+    chain: chainConfigOf(config),
+    flowOptimizer: flowOptimizerOf(config),
+    energyOptimizer: energyOptimizerOf(config),
+  });
+}
+
+/** The data-dependent initialisation on `images` images. */
+export function initialiseProgram(config: CoopFlowConfig, images: number): ModelProgram {
+  return initialise({ flow: flowConfigOf(config), batch: images });
+}
+
+/** A batch of samples. */
+export function sampleProgram(config: CoopFlowConfig, averaged: Averaged): ModelProgram {
+  return sample({
+    ...modelConfigOf(config),
+    batch: config.training.batch,
+    chain: chainConfigOf(config),
+    averaged,
+  });
+}
+
+/** Likelihoods and energies of a batch of images. */
+export function densityProgram(config: CoopFlowConfig, averaged: Averaged): ModelProgram {
+  return density({ ...modelConfigOf(config), batch: config.training.batch, averaged });
+}

@@ -1,0 +1,65 @@
+/** What changes from one learning iteration to the next, computed by the host in float64 and fed as scalars. */
+import { biasCorrections } from "../optim/adam.ts";
+import { averageDecay, linearDecay, warmUp } from "../optim/schedules.ts";
+import type { CoopFlowConfig } from "./config.ts";
+
+/** Where a model stands. */
+export interface Counters {
+  /** Learning iterations that are complete. */
+  readonly iteration: number;
+  /** Updates that the flow has made: skipped ones do not count. */
+  readonly flowUpdates: number;
+  /** Updates that the EBM has made. */
+  readonly ebmUpdates: number;
+  /** Whether the flow's activation norms have been initialised from data. */
+  readonly initialised: boolean;
+}
+
+/** A fresh model's. */
+export const FRESH: Counters = { iteration: 0, flowUpdates: 0, ebmUpdates: 0, initialised: false };
+
+type OptimizerConfig = CoopFlowConfig["training"]["ebm"];
+
+/** Learning rate of update `i` (from 0) of `total`. */
+export function learningRate(optimizer: OptimizerConfig, i: number, total: number): number {
+  const { lr, warmUp: updates, decayLast } = optimizer;
+  // A run that goes on beyond its end without decay would otherwise see a negative remainder.
+  const decay = total > 0 ? linearDecay(i, total, decayLast) : 1;
+  return lr * warmUp(i, updates) * decay;
+}
+
+function numberOf(value: number | "off"): number {
+  return value === "off" ? Infinity : value;
+}
+
+function ofNetwork(
+  name: "flow" | "ebm",
+  optimizer: OptimizerConfig,
+  average: number | "off",
+  updates: number,
+  total: number,
+): Record<string, number> {
+  const [beta1, beta2] = optimizer.betas;
+  const { c1, c2 } = biasCorrections({ beta1, beta2, epsilon: optimizer.eps }, updates + 1);
+  return {
+    [`${name}_on`]: 1,
+    [`${name}_lr`]: learningRate(optimizer, updates, total),
+    [`${name}_c1`]: c1,
+    [`${name}_c2`]: c2,
+    [`${name}_clip`]: numberOf(optimizer.clip),
+    [`${name}_threshold`]: numberOf(optimizer.threshold),
+    ...(average === "off" ? {} : { [`${name}_decay`]: averageDecay(updates, average) }),
+  };
+}
+
+/** The scalar feeds of the next iteration. */
+export function learnScalars(config: CoopFlowConfig, counters: Counters): Record<string, number> {
+  const { training, langevin } = config;
+  const { flow, ebm, averaging, iterations } = training;
+  return {
+    step_size: langevin.stepSize,
+    strict: training.stopOnNaN ? 1 : 0,
+    ...ofNetwork("flow", flow, averaging.flow, counters.flowUpdates, iterations),
+    ...ofNetwork("ebm", ebm, averaging.ebm, counters.ebmUpdates, iterations),
+  };
+}

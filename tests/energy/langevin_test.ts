@@ -1,0 +1,82 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { describe, it } from "@std/testing/bdd";
+import { langevin, type LangevinOptions } from "../../src/energy/langevin.ts";
+import { UsageError } from "../../src/errors.ts";
+import { feed, map, reshape, sum } from "../../src/graph/build.ts";
+import { E } from "../../src/graph/expr.ts";
+import { Graph, type Value } from "../../src/graph/graph.ts";
+import { interpret } from "../support/interpreter.ts";
+
+const SHAPE = [2, 1, 1, 2];
+const START = [1, -2, 0.5, 0.25];
+
+/** f(x) = −½‖x‖²: ∇f = −x, so that a noise-free step multiplies by 1 − δ²/2. */
+const normalEnergy = (x: Value): Value => reshape(sum(map([x], (a) => E.mul(-0.5, E.square(a))), [1, 2, 3]), [2]);
+
+function chain(options: (g: Graph) => LangevinOptions, feeds: Record<string, ArrayLike<number>> = {}) {
+  const g = new Graph();
+  const { x, energies, trajectory } = langevin(g, normalEnergy, feed(g, "x", SHAPE), options(g));
+  g.fetch("x", x);
+  g.fetch("energies", energies);
+  if (trajectory) g.fetch("trajectory", trajectory);
+  return interpret(g, { feeds: { x: START, ...feeds } }).fetches;
+}
+
+const near = (a: ArrayLike<number>, b: ArrayLike<number>, tolerance = 1e-6): void => {
+  assertEquals(a.length, b.length);
+  Array.from(a).forEach((v, i) => assert(Math.abs(v - b[i]!) <= tolerance, `${i}: ${v} and ${b[i]}`));
+};
+
+describe("langevin", () => {
+  it("follows the gradient: closed form on a Gaussian", () => {
+    const out = chain((g) => ({ steps: 5, stepSize: feed(g, "delta", []), trajectory: true }), { delta: [0.4] });
+    near(out.x!, START.map((v) => v * (1 - 0.08) ** 5));
+    near(out.trajectory!.slice(0, 4), START);
+    near(out.trajectory!.slice(16), START.map((v) => v * (1 - 0.08) ** 4));
+    near(out.energies!.slice(0, 2), [-2.5, -0.15625]);
+  });
+
+  it("clamps the move, then the range", () => {
+    near(chain(() => ({ steps: 1, stepSize: 1, moveClamp: 0.1 })).x!, [0.9, -1.9, 0.4, 0.15]);
+    near(chain(() => ({ steps: 1, stepSize: 1, moveClamp: 0.1, range: [-1, 0.3] })).x!, [0.3, -1, 0.3, 0.15]);
+  });
+
+  it("adds δ·ε after clamping the move", () => {
+    const noise = Array.from({ length: 8 }, (_, i) => Math.cos(i));
+    const out = chain((g) => ({ steps: 2, stepSize: 0.5, moveClamp: 0.1, noise: feed(g, "eps", [2, ...SHAPE]) }), {
+      eps: noise,
+    });
+    const step = (x: number[], e: number[]): number[] =>
+      x.map((v, i) => v + Math.min(0.1, Math.max(-0.1, -0.125 * v)) + 0.5 * e[i]!);
+    near(out.x!, step(step(START, noise.slice(0, 4)), noise.slice(4)));
+  });
+
+  it("draws new noise in each step, by sample", () => {
+    const key = (first: number): Record<string, number[]> => ({ key: [3, 0, first, 0] });
+    const of = (first: number) =>
+      chain(
+        (g) => ({ steps: 2, stepSize: 0.5, noise: true, key: feed(g, "key", [4], "u32"), trajectory: true }),
+        key(first),
+      );
+    const out = of(0);
+    const first = out.trajectory!.slice(4).map((v, i) => v - START[i]! * (1 - 0.125));
+    const second = out.x!.map((v, i) => v - out.trajectory![4 + i]! * (1 - 0.125));
+    assert(first.every((v, i) => Math.abs(v - second[i]!) > 1e-6));
+    // Sample 1 of a batch that begins at 0 draws what sample 0 of one that begins at 1 draws.
+    const shifted = of(1).trajectory!.slice(4).map((v, i) => v - START[i]! * (1 - 0.125));
+    near(shifted.slice(0, 2), first.slice(2));
+  });
+
+  it("says what noise needs", () => {
+    assertThrows(
+      () => chain(() => ({ steps: 2, stepSize: 1, noise: true })),
+      UsageError,
+      "expected a key to draw the noise from",
+    );
+    assertThrows(
+      () => chain((g) => ({ steps: 2, stepSize: 1, noise: feed(g, "eps", SHAPE) })),
+      UsageError,
+      "expected noise of shape 2x2x1x1x2, found 2x1x1x2",
+    );
+  });
+});
