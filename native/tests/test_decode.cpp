@@ -16,7 +16,7 @@ ProgramBuilder example() {
   b.name("größe");
   const uint32_t x = b.buffer(BufferKind::feed, "x", {3, 8}), w = b.buffer(BufferKind::state, "w", {8}), y = b.buffer(BufferKind::fetch, "y", {3, 8}),
                  tmp = b.buffer(BufferKind::arena, "", {8}), c = b.constant({1, 2, 3, 4, 5, 6, 7, 8});
-  b.add(Op::repeat, {}, {}, {3, 0, 2});
+  b.add(Op::repeat, {}, {}, {3, 0, 2, 0});
   // Tensors 0 to 5; the tests below change them by these numbers.
   const uint32_t t = b.tensor(tmp, {8}, {1}), row = b.tensor(x, {8}, {1}, 0, {8, 0, 0}), weight = b.tensor(w, {8}, {1}), factor = b.tensor(c, {8}, {1}),
                  result = b.tensor(y, {8}, {1}, 0, {8, 0, 0}), last = b.tensor(y, {8}, {1}, 16);
@@ -82,9 +82,9 @@ void refuses() {
   refused("UTF-8", [](Program& p) { p.names[0] = "\xff"; });
   refused("more than 281474976710656 instructions", [](Program& p) {
     for (Tensor& t : p.tensors) t.loop_strides = {};
-    p.instrs[2] = {Op::repeat, 0, {}, {}, {UINT32_MAX, 0, 3}};
-    p.instrs[0] = {Op::repeat, 0, {}, {}, {UINT32_MAX, 0, 1}};
-    std::vector<Instr> body{{Op::repeat, 0, {}, {}, {UINT32_MAX, 0, 2}}, {Op::repeat, 0, {}, {}, {UINT32_MAX, 1, 1}}, p.instrs[1]};
+    p.instrs[2] = {Op::repeat, 0, {}, {}, {UINT32_MAX, 0, 3, 0}};
+    p.instrs[0] = {Op::repeat, 0, {}, {}, {UINT32_MAX, 0, 1, 0}};
+    std::vector<Instr> body{{Op::repeat, 0, {}, {}, {UINT32_MAX, 0, 2, 0}}, {Op::repeat, 0, {}, {}, {UINT32_MAX, 1, 1, 0}}, p.instrs[1]};
     p.instrs = body;
     p.commit = 3;
   });

@@ -59,7 +59,7 @@ ProgramBuilder stepper() {
                  two = b.constant({2});
   const uint32_t row = b.tensor(x, {8}, {1}, 0, {8, 0, 0}), weight = b.tensor(w, {8}, {1}), result = b.tensor(y, {8}, {1}, 0, {8, 0, 0}),
                  factor = b.tensor(two, {8}, {0});
-  b.add(Op::repeat, {}, {}, {3, 0, 1});
+  b.add(Op::repeat, {}, {}, {3, 0, 1, 0});
   b.add(Op::map, {row, weight}, {result}, expression(ExprOp::add, 0, 1, 2));
   b.commit_here();
   b.add(Op::map, {weight, factor}, {weight}, expression(ExprOp::mul, 0, 1, 2));
@@ -72,8 +72,8 @@ ProgramBuilder endless() {
   b.name("chain");
   const uint32_t w = b.buffer(BufferKind::state, "w", {8}), x = b.buffer(BufferKind::feed, "x", {4}), tmp = b.buffer(BufferKind::arena, "", {4096});
   const uint32_t weight = b.tensor(w, {8}, {1}), t = b.tensor(tmp, {4096}, {1}), first = b.tensor(x, {4096}, {0});
-  b.add(Op::repeat, {}, {}, {1u << 30, 0, 2});
-  b.add(Op::repeat, {}, {}, {1u << 10, 1, 1});
+  b.add(Op::repeat, {}, {}, {1u << 30, 0, 2, 0});
+  b.add(Op::repeat, {}, {}, {1u << 10, 1, 1, 0});
   b.add(Op::map, {first}, {t}, expression(ExprOp::exp, 0, 0, 1));
   b.commit_here();
   b.add(Op::map, {weight}, {weight}, expression(ExprOp::neg, 0, 0, 1));

@@ -336,8 +336,11 @@ class Lowering implements Emitter {
       else if (v.node.op === "param") this.copy(this.windowOf(v), slot); // before the body can overwrite it
       else late.push(() => this.copy(this.windowOf(v), slot));
     });
+    // A tensor that another result hands on is read once more, after the body; what is stacked whole was copied in front of it.
+    const handedOn = (p: Value): boolean => results.some((r, i) => rootOf(r) === p && (i < carried || r !== p));
     results.slice(0, carried).forEach((v, i) => {
-      if (made.has(v) && !this.#targets.has(v) && overwritable(region.params[i]!, v, items)) {
+      const param = region.params[i]!;
+      if (made.has(v) && !this.#targets.has(v) && !handedOn(param) && overwritable(param, v, items)) {
         this.#targets.set(v, now[i]!);
       }
     });
@@ -495,9 +498,13 @@ interface Split {
 }
 
 /** Maps that make the next value of a state, and are read by nobody but such maps, come last: the commit. */
-function splitCommit(items: readonly Item[], assigns: readonly { name: string; value: Value }[], states: ReadonlyMap<string, Value>): Split {
+function splitCommit(
+  items: readonly Item[],
+  assigns: readonly { name: string; value: Value }[],
+  states: ReadonlyMap<string, Value>,
+): Split {
   const maps = new Map<Value, Item>();
-  for (const item of items) if (item.kind === "map") for (const v of item.cluster.outputs) maps.set(v, item);
+  for (const item of items) if (item.kind === "map") { for (const v of item.cluster.outputs) maps.set(v, item); }
   const times = new Map<Value, number>();
   for (const { value } of assigns) times.set(value, (times.get(value) ?? 0) + 1);
   const readersOf = new Map<Value, Set<Item>>();
@@ -531,7 +538,7 @@ function splitCommit(items: readonly Item[], assigns: readonly { name: string; v
   for (const { name, value } of assigns) {
     const item = maps.get(value);
     const old = states.get(name);
-    if (!item || times.get(value) !== 1 || (old && !sameShape(old.shape, value.shape))) continue;
+    if (!item || !late.has(item) || times.get(value) !== 1 || (old && !sameShape(old.shape, value.shape))) continue;
     const safe = !old || (readers.get(old) ?? []).every((r) => r.item === item && r.how === "same element");
     if (safe) inPlace.add(name);
   }

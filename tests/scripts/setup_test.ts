@@ -77,7 +77,7 @@ describe("withFileLock", () => {
 });
 
 const HEADER =
-  '#pragma once\n#ifdef __cplusplus\nextern "C"\n#endif\n__attribute__((visibility("default"))) int answer(void);\n';
+  '#pragma once\n#ifdef __cplusplus\nextern "C"\n#endif\n__attribute__((visibility("default"))) int cf_answer(void);\n';
 
 describe("ensureNativeLibrary", () => {
   let root = "";
@@ -94,14 +94,14 @@ describe("ensureNativeLibrary", () => {
     await Deno.writeTextFile(join(root, "native/include/coopflow.h"), HEADER);
     await Deno.writeTextFile(
       join(root, "native/tests/a.c"),
-      '#include "coopflow.h"\nint main(void) { return answer(); }\n',
+      '#include "coopflow.h"\nint main(void) { return cf_answer(); }\n',
     );
     await writeAnswer("42");
   });
   afterAll(async () => await Deno.remove(root, { recursive: true }));
 
   async function writeAnswer(expression: string): Promise<void> {
-    const text = `#include "coopflow.h"\nextern "C" int answer(void) { return ${expression}; }\n`;
+    const text = `#include "coopflow.h"\nextern "C" int cf_answer(void) { return ${expression}; }\n`;
     await Deno.writeTextFile(join(root, "native/src/abi/answer.cpp"), text);
   }
 
@@ -114,9 +114,9 @@ describe("ensureNativeLibrary", () => {
     // A copy under another name each time: a library once loaded stays (it is linked with nodelete).
     const copy = join(root, `${crypto.randomUUID()}.so`);
     Deno.copyFileSync(buildPaths(root).library, copy);
-    const library = Deno.dlopen(copy, { answer: { parameters: [], result: "i32" } });
+    const library = Deno.dlopen(copy, { cf_answer: { parameters: [], result: "i32" } });
     try {
-      return library.symbols.answer();
+      return library.symbols.cf_answer();
     } finally {
       library.close();
     }

@@ -45,6 +45,7 @@ class Loaded {
     Op op;
     uint32_t name;
     uint32_t count = 0, level = 0, body = 0;  ///< repeat only
+    bool reversed = false;                    ///< repeat only
     std::unique_ptr<Kernel> kernel;           ///< null for repeat
   };
   struct Stat {

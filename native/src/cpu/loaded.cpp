@@ -25,7 +25,7 @@ class Execution {
       const Loaded::Step& step = p_.steps[i];
       if (step.op == Op::repeat) {
         for (uint32_t t = 0; t < step.count; ++t) {
-          loops_[step.level] = t;
+          loops_[step.level] = step.reversed ? step.count - 1 - t : t;
           range(i + 1, i + 1 + step.body, run, cancel);
         }
         loops_[step.level] = 0;
@@ -76,7 +76,7 @@ Loaded::Loaded(Program program, const Device& device) : stats(program.instrs.siz
     step.op = instr.op, step.name = instr.name;
     const double trips = loops.empty() ? 1 : loops.back().second;
     if (instr.op == Op::repeat) {
-      step.count = instr.attrs[0], step.level = instr.attrs[1], step.body = instr.attrs[2];
+      step.count = instr.attrs[0], step.level = instr.attrs[1], step.body = instr.attrs[2], step.reversed = instr.attrs[3] != 0;
       loops.emplace_back(i + 1 + step.body, trips * step.count);
     } else {
       step.kernel = make_kernel(program, instr, device);

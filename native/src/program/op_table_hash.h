@@ -4,6 +4,6 @@
 
 namespace cf {
 
-constexpr uint64_t kOpTableHash = 0x1;
+constexpr uint64_t kOpTableHash = 0xee5961348d4a882e;
 
 }  // namespace cf

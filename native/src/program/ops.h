@@ -52,7 +52,7 @@ enum class Op : uint32_t {
   matrix_inverse = 16,
   /// inputs: [n,n] dense; output [1] = log|det|, computed in double. attrs: [].
   log_abs_det = 17,
-  /// Runs the next `body` instructions `count` times. attrs: [count, nesting level (0 = outermost), body].
+  /// Runs the next `body` instructions `count` times. attrs: [count, nesting level (0 = outermost), body, reversed: the loop index counts down].
   repeat = 18,
 };
 

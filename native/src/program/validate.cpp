@@ -52,8 +52,8 @@ class Validator {
   }
 
   void enter(const Instr& instr) {
-    if (!instr.inputs.empty() || !instr.outputs.empty() || instr.attrs.size() != 3)
-      bad(&instr, "expected no operands and 3 attributes, found " + str(instr.inputs.size() + instr.outputs.size()) + " and " + str(instr.attrs.size()));
+    if (!instr.inputs.empty() || !instr.outputs.empty() || instr.attrs.size() != 4 || instr.attrs[3] > 1)
+      bad(&instr, "expected no operands and 4 attributes (the last 0 or 1), found " + str(instr.inputs.size() + instr.outputs.size()) + " and " + str(instr.attrs.size()));
     uint32_t count = instr.attrs[0], level = instr.attrs[1];
     uint64_t body = instr.attrs[2], end = at_ + 1 + body;
     uint64_t limit = loops_.empty() ? p_.instrs.size() : loops_.back().end;

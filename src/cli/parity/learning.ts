@@ -17,7 +17,9 @@ export function nchwToNhwc({ shape, data }: GoldenTensor): Float32Array {
   const pixels = h * w;
   const out = new Float32Array(data.length);
   for (let i = 0; i < n; i++) {
-    for (let k = 0; k < c; k++) for (let p = 0; p < pixels; p++) out[(i * pixels + p) * c + k] = data[(i * c + k) * pixels + p]!;
+    for (let k = 0; k < c; k++) {
+      for (let p = 0; p < pixels; p++) out[(i * pixels + p) * c + k] = data[(i * c + k) * pixels + p]!;
+    }
   }
   return out;
 }
@@ -34,13 +36,19 @@ function readLog(golden: Golden): Logged[] {
   if (!Array.isArray(log)) throw new DataError(`metadata "log": expected a list, found ${JSON.stringify(log)}`);
   const number = (from: unknown, key: string): number => {
     const value = fieldsOf(from, "log")(key);
-    if (typeof value !== "number") throw new DataError(`metadata "log": expected a number "${key}", found ${JSON.stringify(value)}`);
+    if (typeof value !== "number") {
+      throw new DataError(`metadata "log": expected a number "${key}", found ${JSON.stringify(value)}`);
+    }
     return value;
   };
   return log.map((entry: unknown) => {
     const norms = fieldsOf(entry, "log")("flow_grad_norm");
     return {
-      losses: { flow_nll: number(entry, "flow_nll"), f_data: number(entry, "f_data"), f_revised: number(entry, "f_revised") },
+      losses: {
+        flow_nll: number(entry, "flow_nll"),
+        f_data: number(entry, "f_data"),
+        f_revised: number(entry, "f_revised"),
+      },
       norms: {
         flow_norm_gains: number(norms, "weight_g"),
         flow_norm_rest: number(norms, "rest"),
@@ -83,7 +91,12 @@ function iterationChecks(golden: Golden, i: number, logged: Logged, run: Executi
     tolerance: TOLERANCES.learningImages,
   });
   const logChecks = (values: Readonly<Record<string, number>>, tolerance: Check["tolerance"]): Check[] =>
-    Object.entries(values).map(([name, value]) => ({ name: `${i}.${name}`, found: fetched(run, name), expected: [value], tolerance }));
+    Object.entries(values).map(([name, value]) => ({
+      name: `${i}.${name}`,
+      found: fetched(run, name),
+      expected: [value],
+      tolerance,
+    }));
   return [
     image("proposal", "proposals"),
     image("revised", "images"),
@@ -105,7 +118,12 @@ export async function learning(golden: Golden, execute: Execute): Promise<Check[
     flow: flowConfig(fieldsOf(golden.setting("flow"), "flow")),
     energy: energyConfig(fieldsOf(golden.setting("ebm"), "ebm")),
     batch: golden.number("batch"),
-    chain: { steps: golden.number("steps"), noise: false, moveClamp: LANGEVIN_DEFAULTS.moveClamp, range: LANGEVIN_DEFAULTS.range },
+    chain: {
+      steps: golden.number("steps"),
+      noise: false,
+      moveClamp: LANGEVIN_DEFAULTS.moveClamp,
+      range: LANGEVIN_DEFAULTS.range,
+    },
     flowOptimizer: { ...FLOW_OPTIMIZER, gainDecay: golden.number("weight_decay_on_gains") },
     given: ["z", "eps"],
     images: true,
@@ -113,12 +131,16 @@ export async function learning(golden: Golden, execute: Execute): Promise<Check[
   let states: Tensors = Object.fromEntries(program.specs.map((s) => [s.name, s.init(0)]));
   for (const model of ["flow", "ebm"]) {
     const before = golden.names(`${model}.before.`);
-    const read = (name: string): [string, Float32Array] => [`${model}.${name}`, golden.tensor(`${model}.before.${name}`).data];
+    const read = (
+      name: string,
+    ): [string, Float32Array] => [`${model}.${name}`, golden.tensor(`${model}.before.${name}`).data];
     states = { ...states, ...Object.fromEntries(before.map(read)) };
   }
   const checks: Check[] = [];
   for (const [i, logged] of readLog(golden).entries()) {
-    const images = Object.fromEntries(["z", "eps", "data"].map((name) => [name, nchwToNhwc(golden.tensor(`${i}.${name}`))]));
+    const images = Object.fromEntries(
+      ["z", "eps", "data"].map((name) => [name, nchwToNhwc(golden.tensor(`${i}.${name}`))]),
+    );
     const run = await execute(program.graph, { ...images, ...scalars(golden, i) }, states);
     checks.push(...iterationChecks(golden, i, logged, run));
     states = { ...states, ...run.assigns };

@@ -39,19 +39,26 @@ export class NativeExecutor implements Disposable {
     });
     const fetches = await program.run(Object.fromEntries(given));
     const assigned = graph.results.flatMap((r) => (r.kind === "assign" ? [r.name] : []));
-    const assigns = Object.fromEntries(assigned.map((name) => [name, this.#device.getState(name, numel(shapes.get(name)!))]));
+    const assigns = Object.fromEntries(
+      assigned.map((name) => [name, this.#device.getState(name, numel(shapes.get(name)!))]),
+    );
     return { fetches, assigns };
   };
 
   #load(graph: Graph, values: Tensors): Loaded {
     if (this.#loaded?.graph !== graph) this.#unload();
-    const shapes = this.#loaded?.states ?? new Map(graph.nodes.flatMap((n) => (n.op === "state" ? [[n.attrs.name, n.attrs.shape]] : [])));
+    const shapes = this.#loaded?.states ??
+      new Map(graph.nodes.flatMap((n) => (n.op === "state" ? [[n.attrs.name, n.attrs.shape]] : [])));
     for (const [name, shape] of shapes) {
       const data = values[name];
       if (!data) throw new Error(`expected a state "${name}", found ${Object.keys(values).length} others`);
       this.#device.setState(name, float32(data), shape);
     }
-    return this.#loaded ??= { graph, program: this.#device.load(compileGraph(graph, this.#options).bytes), states: shapes };
+    return this.#loaded ??= {
+      graph,
+      program: this.#device.load(compileGraph(graph, this.#options).bytes),
+      states: shapes,
+    };
   }
 
   #unload(): void {

@@ -5,22 +5,16 @@
 namespace cf::cpu::CF_ISA {
 namespace {
 
-/// Exponentials of the scores of keys [j0, j1) in place, dropped where the mask says; their sums before dropping are added to `sum`.
+/// Exponentials of `count` rows of scores in place, dropped where `keep` says (null: none); their sums before dropping are added to `sum`.
 template <int kV>
-CF_INLINE void softmax_block(const AttentionArgs& a, const AttentionMask& mask, size_t j0, size_t j1, const vf* largest, vf* sum, float* s) {
-  for (size_t j = j0; j < j1; j += 4) {
-    const size_t end = j + 4 < j1 ? j + 4 : j1;
+CF_INLINE void softmax_block(size_t count, const float* keep, const vf* largest, vf* sum, float* s) {
+  for (size_t j = 0; j < count; ++j)
     for (int v = 0; v < kV; ++v) {
-      vi keep[4];
-      if (a.dropout.threshold) kept(mask, a.dropout.threshold, static_cast<uint32_t>(j), v, keep);
-      for (size_t k = j; k < end; ++k) {
-        float* at = s + (k * kV + static_cast<size_t>(v)) * kWidth;
-        const vf e = exp2_clamped(load(at) - largest[v]);
-        sum[v] += e;
-        store(at, a.dropout.threshold ? select(keep[k - j], e, vf{}) : e);
-      }
+      const size_t at = (j * kV + static_cast<size_t>(v)) * kWidth;
+      const vf e = exp2_clamped(load(s + at) - largest[v]);
+      sum[v] += e;
+      store(s + at, keep ? as_float(as_int(e) & as_int(load(keep + at))) : e);
     }
-  }
 }
 
 template <int kV>
@@ -28,7 +22,8 @@ void item(const AttentionArgs& a, size_t image, size_t head, float* scratch) {
   const AttentionShape& sh = a.shape;
   const size_t d = sh.head, c = sh.channels(), length = sh.length;
   constexpr size_t kLanes = kV * kWidth;
-  float *keys = scratch, *values = keys + length * d, *qt = scratch + (2 * length * d + 15) / 16 * 16, *ct = qt + d * kLanes, *s = ct + d * kLanes;
+  float *keys = scratch, *values = keys + length * d, *qt = scratch + (2 * length * d + 15) / 16 * 16, *ct = qt + d * kLanes, *s = ct + d * kLanes, *keep = s + length * kLanes;
+  const PhiloxKey key = attention_key(a, image);
   const float* rows = a.kvq + image * length * 3 * c + head * d;
   copy_rows(rows, 3 * c, length, d, keys);
   copy_rows(rows + c, 3 * c, length, d, values);
@@ -43,10 +38,11 @@ void item(const AttentionArgs& a, size_t image, size_t head, float* scratch) {
     for (size_t j = 1; j < length; ++j)
       for (int v = 0; v < kV; ++v) largest[v] = vmax(largest[v], load(s + (j * kV + static_cast<size_t>(v)) * kWidth));
     for (size_t k = 0; k < d * kV; ++k) store(ct + k * kWidth, vf{});
-    const AttentionMask mask = attention_mask(a, image, head, i0);
+    const AttentionMask mask = attention_mask(a, key, head, i0);
     for (size_t j = 0; j < length; j += kKeyBlock) {  // in blocks, so that the weights are still near when they meet the values
       const size_t end = j + kKeyBlock < length ? j + kKeyBlock : length;
-      softmax_block<kV>(a, mask, j, end, largest, sum, s);
+      if (a.dropout.threshold) keep_block<kV>(mask, a.dropout.threshold, j, end - j, keep);
+      softmax_block<kV>(end - j, a.dropout.threshold ? keep : nullptr, largest, sum, s + j * kLanes);
       gather<kV>(values + j * d, s + j * kLanes, end - j, d, ct);
     }
     float lse[kLanes];

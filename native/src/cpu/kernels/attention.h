@@ -33,10 +33,10 @@ struct AttentionArgs {
 };
 
 /// Scratch floats per thread.
-inline size_t attention_scratch_floats(const AttentionShape& s) { return 2 * s.length * s.head + (2 * s.head + s.length) * kQueryBlock + 64; }
+inline size_t attention_scratch_floats(const AttentionShape& s) { return 2 * s.length * s.head + (2 * s.head + s.length + kKeyBlock) * kQueryBlock + 64; }
 inline size_t attention_grad_scratch_floats(const AttentionShape& s) {
   const size_t padded = (s.head + 15) / 16 * 16;
-  return 2 * s.length * s.head + 2 * s.length * padded + (3 * s.head + 2 * padded + 2 * kKeyBlock + 2) * kQueryBlock + 64;
+  return 2 * s.length * s.head + 2 * s.length * padded + (3 * s.head + 2 * padded + 3 * kKeyBlock + 2) * kQueryBlock + 64;
 }
 
 }  // namespace cf::cpu

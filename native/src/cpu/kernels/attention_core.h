@@ -98,23 +98,23 @@ CF_INLINE void transpose_rows(const float* src, size_t stride, size_t rows, size
 
 /// Draws of the weights (item, query i0 + lane, key j…), vector by vector.
 struct AttentionMask {
-  PhiloxKey key;
-  uint32_t row;     ///< element of (h, i0, 0)
+  const PhiloxKey& key;  ///< of the image
+  uint32_t row;          ///< element of (h, i0, 0)
   uint32_t length;
 };
-CF_INLINE AttentionMask attention_mask(const AttentionArgs& a, size_t image, size_t head, size_t query) {
+CF_INLINE PhiloxKey attention_key(const AttentionArgs& a, size_t image) {
   const AttentionDropout& d = a.dropout;
+  return philox_key(d.seed, d.stream, d.first_sample + static_cast<uint32_t>(image), d.iteration, d.loop);
+}
+CF_INLINE AttentionMask attention_mask(const AttentionArgs& a, const PhiloxKey& key, size_t head, size_t query) {
   const uint32_t length = static_cast<uint32_t>(a.shape.length);
-  return {{d.seed, d.stream, d.first_sample + static_cast<uint32_t>(image), d.iteration, d.loop},
-          (static_cast<uint32_t>(head) * length + static_cast<uint32_t>(query)) * length,
-          length};
+  return {key, (static_cast<uint32_t>(head) * length + static_cast<uint32_t>(query)) * length, length};
 }
 /// Which of keys j … j + 3 are kept by the queries of vector v: all bits set per lane. Keys behind the last are unspecified.
-CF_INLINE void kept(const AttentionMask& m, uint32_t threshold, uint32_t j, int v, vi out[4]) {
-  const vi least = splat_i(static_cast<int32_t>(threshold));
+CF_INLINE void kept(const AttentionMask& m, vi least, uint32_t j, int v, vi out[4]) {
   const vu element = (vu)(iota() + splat_i(v * kWidth)) * m.length + (m.row + j);
   vi words[4];
-  if (m.length % 4 == 0 && j % 4 == 0) {  // the four draws are the words of one block
+  if (m.length % 4 == 0) {  // j is a multiple of 4 too: the four draws are the words of one block
     philox(m.key, (vi)(element >> 2), words);
     for (int k = 0; k < 4; ++k) out[k] = (vi)((vu)words[k] >> 8) >= least;
     return;
@@ -126,6 +126,18 @@ CF_INLINE void kept(const AttentionMask& m, uint32_t threshold, uint32_t j, int 
     const vi low = select(word == splat_i(0), words[0], words[1]), high = select(word == splat_i(2), words[2], words[3]);
     out[k] = (vi)((vu)select(word < splat_i(2), low, high) >> 8) >= least;
   }
+}
+/// The same for keys [j0, j0 + count), j0 a multiple of 4, as rows of kV vectors; rows up to the next multiple of 4 are written. A function of its own: inside
+/// the softmax its many values would push everything else out of the registers.
+template <int kV>
+static __attribute__((noinline)) void keep_block(const AttentionMask& m, uint32_t threshold, size_t j0, size_t count, float* keep) {
+  const vi least = splat_i(static_cast<int32_t>(threshold));
+  for (size_t j = 0; j < count; j += 4)
+    for (int v = 0; v < kV; ++v) {
+      vi rows[4];
+      kept(m, least, static_cast<uint32_t>(j0 + j), v, rows);
+      for (size_t k = 0; k < 4; ++k) store(keep + ((j + k) * kV + static_cast<size_t>(v)) * kWidth, as_float(rows[k]));
+    }
 }
 
 }  // namespace cf::cpu::CF_ISA

@@ -6,29 +6,18 @@
 namespace cf::cpu::CF_ISA {
 namespace {
 
-/// From scores (s) and dout·values (g) of keys [j0, j0 + count): weights as applied into s, score gradients into g.
+/// From `count` rows of scores (s) and dout·values (g): weights as applied into s, score gradients into g. keep: what dropout keeps, or null.
 template <int kV>
-CF_INLINE void grad_block(const AttentionArgs& a, const AttentionMask& mask, size_t j0, size_t count, const float* lse, const float* share, float* s, float* g) {
-  const vf drop_scale = splat(a.dropout.scale);
-  for (size_t j = 0; j < count; j += 4) {
-    const size_t end = j + 4 < count ? j + 4 : count;
+CF_INLINE void grad_block(size_t count, const float* keep, float scale, const float* lse, const float* share, float* s, float* g) {
+  for (size_t j = 0; j < count; ++j)
     for (int v = 0; v < kV; ++v) {
-      const vf l = load(lse + v * kWidth), d = load(share + v * kWidth);
-      vi keep[4];
-      if (a.dropout.threshold) kept(mask, a.dropout.threshold, static_cast<uint32_t>(j0 + j), v, keep);
-      for (size_t k = j; k < end; ++k) {
-        const size_t at = (k * kV + static_cast<size_t>(v)) * kWidth;
-        const vf p = exp2_clamped(vmin(vf{}, load(s + at) - l));
-        vf dp = load(g + at), applied = p;
-        if (a.dropout.threshold) {
-          applied = select(keep[k - j], p * drop_scale, vf{});
-          dp = select(keep[k - j], dp * drop_scale, vf{});
-        }
-        store(s + at, applied);
-        store(g + at, p * (dp - d));
-      }
+      const size_t at = (j * kV + static_cast<size_t>(v)) * kWidth;
+      // Rounding can bring a score above the sum of all.
+      const vf p = exp2_clamped(vmin(vf{}, load(s + at) - load(lse + v * kWidth)));
+      const vf factor = keep ? as_float(as_int(splat(scale)) & as_int(load(keep + at))) : splat(1.0f);
+      store(s + at, p * factor);
+      store(g + at, p * (load(g + at) * factor - load(share + v * kWidth)));
     }
-  }
 }
 
 template <int kV>
@@ -45,8 +34,9 @@ void item(const AttentionArgs& a, size_t image, size_t head, float* scratch) {
   float *dkeys = take(length * padded), *dvalues = take(length * padded);
   float *q = take(kLanes * padded), *g = take(kLanes * padded);
   float *qt = take(d * kLanes), *gt = take(d * kLanes), *dqt = take(d * kLanes);
-  float *s = take(kKeyBlock * kLanes), *ds = take(kKeyBlock * kLanes), *lse = take(kLanes), *share = take(kLanes);
+  float *s = take(kKeyBlock * kLanes), *ds = take(kKeyBlock * kLanes), *keep = take(kKeyBlock * kLanes), *lse = take(kLanes), *share = take(kLanes);
   float *keys = take(length * d), *values = take(length * d);
+  const PhiloxKey key = attention_key(a, image);
   const float* rows = a.kvq + image * length * 3 * c + head * d;
   copy_rows(rows, 3 * c, length, d, keys);
   copy_rows(rows + c, 3 * c, length, d, values);
@@ -71,12 +61,13 @@ void item(const AttentionArgs& a, size_t image, size_t head, float* scratch) {
       lse[i] = real ? a.lse[(image * sh.heads + head) * length + i0 + i] * kLog2e : 1.0e30f;
     }
     for (size_t k = 0; k < d * kV; ++k) store(dqt + k * kWidth, vf{});
-    const AttentionMask mask = attention_mask(a, image, head, i0);
+    const AttentionMask mask = attention_mask(a, key, head, i0);
     for (size_t j = 0; j < length; j += kKeyBlock) {
       const size_t count = length - j < kKeyBlock ? length - j : kKeyBlock;
       scores<kV>(keys + j * d, count, qt, d, s);
       scores<kV>(values + j * d, count, gt, d, ds);
-      grad_block<kV>(a, mask, j, count, lse, share, s, ds);
+      if (a.dropout.threshold) keep_block<kV>(mask, a.dropout.threshold, j, count, keep);
+      grad_block<kV>(count, a.dropout.threshold ? keep : nullptr, a.dropout.scale, lse, share, s, ds);
       gather<kV>(keys + j * d, ds, count, d, dqt);
       spread(s, count, kLanes, g, padded, dvalues + j * padded);
       spread(ds, count, kLanes, q, padded, dkeys + j * padded);

@@ -46,10 +46,12 @@ void copy_2d(const float* src, size_t src_row, size_t src_col, float* dst, size_
   } else if (src_col == 0 && dst_col == 1) {
     for (size_t r = 0; r < rows; ++r) fill_row(src[r * src_row], dst + r * dst_row, cols);
   } else if (src_row < src_col && dst_row >= dst_col && rows >= 8) {
-    // A transpose: squares of 8 × 8, so that each cache line is used up while it is near.
-    for (size_t r0 = 0; r0 < rows; r0 += 8)
+    // A transpose: whole cache lines of the source at a time.
+    for (size_t r0 = 0; r0 < rows; r0 += 16) {
+      const size_t r1 = r0 + 16 < rows ? r0 + 16 : rows;
       for (size_t c = 0; c < cols; ++c)
-        for (size_t r = r0; r < r0 + 8 && r < rows; ++r) dst[r * dst_row + c * dst_col] = src[r * src_row + c * src_col];
+        for (size_t r = r0; r < r1; ++r) dst[r * dst_row + c * dst_col] = src[r * src_row + c * src_col];
+    }
   } else {
     for (size_t r = 0; r < rows; ++r)
       for (size_t c = 0; c < cols; ++c) dst[r * dst_row + c * dst_col] = src[r * src_row + c * src_col];

@@ -4,11 +4,22 @@
 
 namespace cf::cpu::CF_ISA {
 
-struct PhiloxKey {
-  uint32_t seed, stream, sample, iteration, loop;
-};
-
 typedef uint64_t vq __attribute__((vector_size(kWidth * 4)));
+
+/// What all blocks of one sample share, as vectors in memory: the round keys are then operands of an exclusive or, not broadcasts.
+struct PhiloxKey {
+  vq sample, iteration, loop;
+  vq round[10][2];
+};
+CF_INLINE PhiloxKey philox_key(uint32_t seed, uint32_t stream, uint32_t sample, uint32_t iteration, uint32_t loop) {
+  PhiloxKey k;
+  k.sample = vq{} + uint64_t{sample}, k.iteration = vq{} + uint64_t{iteration}, k.loop = vq{} + uint64_t{loop};
+  for (int i = 0; i < 10; ++i) {
+    k.round[i][0] = vq{} + uint64_t{seed}, k.round[i][1] = vq{} + uint64_t{stream};
+    seed += 0x9E3779B9u, stream += 0xBB67AE85u;
+  }
+  return k;
+}
 
 /// Products of the low halves of the 64-bit lanes.
 CF_INLINE vq mul_low(vq a, uint32_t b) {
@@ -29,22 +40,17 @@ CF_INLINE void philox(const PhiloxKey& key, vi block, vi words[4]) {
   vq c[2][4];
   for (int h = 0; h < 2; ++h) {
     c[h][0] = h ? (vq)block >> 32 : (vq)block;
-    c[h][1] = vq{} + uint64_t{key.sample};
-    c[h][2] = vq{} + uint64_t{key.iteration};
-    c[h][3] = vq{} + uint64_t{key.loop};
+    c[h][1] = key.sample, c[h][2] = key.iteration, c[h][3] = key.loop;
   }
-  uint32_t k0 = key.seed, k1 = key.stream;
-  for (int round = 0; round < 10; ++round) {
+#pragma GCC unroll 10
+  for (int i = 0; i < 10; ++i)
     for (int h = 0; h < 2; ++h) {  // upper halves hold rubbish that mul_low ignores
       const vq p0 = mul_low(c[h][0], 0xD2511F53u), p1 = mul_low(c[h][2], 0xCD9E8D57u);
-      c[h][0] = (p1 >> 32) ^ c[h][1] ^ (vq{} + uint64_t{k0});
+      c[h][0] = (p1 >> 32) ^ (c[h][1] ^ key.round[i][0]);
       c[h][1] = p1;
-      c[h][2] = (p0 >> 32) ^ c[h][3] ^ (vq{} + uint64_t{k1});
+      c[h][2] = (p0 >> 32) ^ (c[h][3] ^ key.round[i][1]);
       c[h][3] = p0;
     }
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
-  }
   for (int w = 0; w < 4; ++w) words[w] = (vi)((c[0][w] & (vq{} + uint64_t{0xffffffffu})) | (c[1][w] << 32));
 }
 

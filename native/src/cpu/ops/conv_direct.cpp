@@ -8,20 +8,26 @@
 namespace cf::cpu {
 namespace {
 constexpr size_t kFew = 6;
-}
+
+// So few output positions that oneDNN would spend its time on reordering the weights.
+bool few_positions(const ConvShape& s) { return s.n * s.oh * s.ow <= 64 && s.i * s.taps() >= 256; }
+}  // namespace
 
 std::unique_ptr<Kernel> make_direct_conv(const ConvShape& s, const Tensor& x, const Tensor& w, const Tensor* bias, Epilogue epilogue, const Device& device) {
   if (s.i <= kFew) return make_row_conv(s, x, w, bias, std::move(epilogue), device);
+  if (few_positions(s)) return make_patch_conv(s, x, w, bias, std::move(epilogue), device);
   return make_onednn_conv(s, x, w, bias, std::move(epilogue), device);
 }
 
 std::unique_ptr<Kernel> make_direct_data_grad(const ConvShape& s, const Tensor& dy, const Tensor& w, Epilogue epilogue, const Device& device) {
   if (s.i <= kFew) return make_tap_data_grad(s, dy, w, std::move(epilogue), device);
+  if (few_positions(s)) return make_patch_data_grad(s, dy, w, std::move(epilogue), device);
   return make_onednn_data_grad(s, dy, w, std::move(epilogue), device);
 }
 
 std::unique_ptr<Kernel> make_direct_weight_grad(const ConvShape& s, const Tensor& x, const Tensor& dy, const Tensor& dw, const Device& device) {
   if (s.i <= kFew && s.o % panel_width(device.isa) == 0) return make_row_weight_grad(s, x, dy, dw, device);
+  if (few_positions(s)) return make_patch_weight_grad(s, x, dy, dw, device);
   return make_onednn_weight_grad(s, x, dy, dw, device);
 }
 

@@ -1,4 +1,4 @@
-// The two ways of computing a direct convolution.
+// The ways of computing a direct convolution.
 #pragma once
 #include <memory>
 
@@ -16,6 +16,11 @@ std::unique_ptr<Kernel> make_row_conv(const ConvShape& s, const Tensor& x, const
 std::unique_ptr<Kernel> make_tap_data_grad(const ConvShape& s, const Tensor& dy, const Tensor& w, Epilogue epilogue, const Device& device);
 /// As products of overlapping rows of x with rows of dy. For few channels of x.
 std::unique_ptr<Kernel> make_row_weight_grad(const ConvShape& s, const Tensor& x, const Tensor& dy, const Tensor& dw, const Device& device);
+
+/// With the weights where they lie and the few patches of x gathered. For few output positions.
+std::unique_ptr<Kernel> make_patch_conv(const ConvShape& s, const Tensor& x, const Tensor& w, const Tensor* bias, Epilogue epilogue, const Device& device);
+std::unique_ptr<Kernel> make_patch_data_grad(const ConvShape& s, const Tensor& dy, const Tensor& w, Epilogue epilogue, const Device& device);
+std::unique_ptr<Kernel> make_patch_weight_grad(const ConvShape& s, const Tensor& x, const Tensor& dy, const Tensor& dw, const Device& device);
 
 /// The images with `padding` zeros around, for the row kernels; with padding 0 they are used as they are.
 struct PaddedImages {

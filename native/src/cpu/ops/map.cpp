@@ -11,6 +11,7 @@ namespace cf::cpu {
 namespace {
 
 constexpr uint64_t kLongRow = 512;    ///< from here on a row is worth a call of its own
+constexpr uint64_t kCrossCols = 64;   ///< columns of a tile when an operand is transposed
 constexpr uint64_t kChunk = 16384;    ///< unit of work along a long row
 constexpr double kParallelNs = 6000;  ///< below this two threads' meeting costs more than they save
 
@@ -63,16 +64,23 @@ class Map final : public Kernel {
   }
 
   void plan() {
-    bool straight = true;
-    for (const Nest::Operand& o : nest_.operands) straight = straight && Nest::straight(o);
-    by_row_ = nest_.rows == 1 || nest_.cols > kBlock || (straight && nest_.cols >= kLongRow);
-    if (by_row_) {
-      width_ = std::min(nest_.cols, straight ? kChunk : kBlock);
-      units_ = nest_.rows * ((nest_.cols + width_ - 1) / width_);
-    } else {
-      height_ = std::max<uint64_t>(1, kBlock / nest_.cols);
-      units_ = (nest_.rows + height_ - 1) / height_;
+    bool crossed = false;
+    straight_ = true;
+    for (const Nest::Operand& o : nest_.operands) {
+      straight_ = straight_ && Nest::straight(o);
+      crossed = crossed || nest_.crossed(o);
     }
+    if (crossed && nest_.cols > kCrossCols && nest_.dims[nest_.rank - 2] > 1) {
+      width_ = kCrossCols, height_ = kBlock / kCrossCols;
+      by_row_ = false;
+    } else if (nest_.rows == 1 || nest_.cols > kBlock || (straight_ && nest_.cols >= kLongRow)) {
+      width_ = std::min(nest_.cols, straight_ ? kChunk : kBlock), height_ = 1;
+      by_row_ = true;
+    } else {
+      width_ = nest_.cols, height_ = std::max<uint64_t>(1, kBlock / nest_.cols);
+      by_row_ = false;
+    }
+    units_ = (nest_.rows + height_ - 1) / height_ * ((nest_.cols + width_ - 1) / width_);
     // Threads that share one short row still each get some of it, in whole cache lines.
     if (by_row_ && threads_ > 1 && units_ < 4 * static_cast<uint64_t>(threads_)) {
       const uint64_t pieces = (4 * static_cast<uint64_t>(threads_) + nest_.rows - 1) / nest_.rows;
@@ -88,24 +96,14 @@ class Map final : public Kernel {
     share(units_, t, threads, &begin, &end);
     if (begin == end) return;
     float* const blocks = scratch + expr_scratch_floats(expr_);
-    if (!by_row_) {
-      uint32_t ready = 0;  // periodic operands whose block already holds whole rows
-      for (uint64_t u = begin; u < end; ++u) {
-        const uint64_t row = u * height_;
-        unit(in, out, scratch, blocks, row, std::min(height_, nest_.rows - row), 0, nest_.cols, &ready);
-      }
-      return;
-    }
-    const uint64_t per_row = (nest_.cols + width_ - 1) / width_;
-    if (nest_.rows == 1) {
-      // Neighbouring pieces of one row are one piece, as long as nothing has to be gathered for it.
-      bool straight = true;
-      for (const Nest::Operand& o : nest_.operands) straight = straight && Nest::straight(o);
-      if (straight) return unit(in, out, scratch, blocks, 0, 1, begin * width_, std::min(end * width_, nest_.cols) - begin * width_, nullptr);
-    }
+    const uint64_t per_band = (nest_.cols + width_ - 1) / width_;
+    // Neighbouring pieces of one row are one piece, as long as nothing has to be gathered for it.
+    if (nest_.rows == 1 && straight_)
+      return unit(in, out, scratch, blocks, 0, 1, begin * width_, std::min(end * width_, nest_.cols) - begin * width_, nullptr);
+    uint32_t ready = 0;  // periodic operands whose block already holds whole rows
     for (uint64_t u = begin; u < end; ++u) {
-      const uint64_t col = u % per_row * width_;
-      unit(in, out, scratch, blocks, u / per_row, 1, col, std::min(width_, nest_.cols - col), nullptr);
+      const uint64_t row = u / per_band * height_, col = u % per_band * width_;
+      unit(in, out, scratch, blocks, row, std::min(height_, nest_.rows - row), col, std::min(width_, nest_.cols - col), per_band == 1 ? &ready : nullptr);
     }
   }
 
@@ -119,7 +117,7 @@ class Map final : public Kernel {
     for (uint32_t j = 0; j < outputs_; ++j) {
       const Nest::Operand& o = nest_.operands[inputs_ + j];
       uint8_t ignored;
-      const bool direct = o.flat || (rows == 1 && Nest::straight(o));
+      const bool direct = rows == 1 ? Nest::straight(o) : o.flat && cols == nest_.cols;
       to[j] = direct ? const_cast<float*>(nest_.read(o, out[j], row, rows, col, cols, nullptr, &ignored, copy_)) : blocks + (inputs_ + j) * kBlock;
     }
     run_(expr_, from, broadcast, to, rows * cols, scratch);
@@ -129,9 +127,10 @@ class Map final : public Kernel {
 
   void copy(const float* in, float* out, float* block, uint64_t row, uint64_t rows, uint64_t col, uint64_t cols) const {
     const Nest::Operand &src = nest_.operands[expr_.results[0]], &dst = nest_.operands[inputs_];
-    const bool direct = dst.flat || (rows == 1 && dst.last == 1);
-    if (direct) return nest_.gather(src, in, row, rows, col, cols, out + (dst.flat ? row * nest_.cols : nest_.offset(dst, row)) + col, copy_);
-    if (src.flat) return nest_.scatter(dst, out, row, rows, col, cols, in + row * nest_.cols + col, copy_);
+    const bool whole = rows == 1 || cols == nest_.cols;
+    if ((dst.flat && whole) || (rows == 1 && dst.last == 1))
+      return nest_.gather(src, in, row, rows, col, cols, out + (dst.flat ? row * nest_.cols : nest_.offset(dst, row)) + col, copy_);
+    if (src.flat && whole) return nest_.scatter(dst, out, row, rows, col, cols, in + row * nest_.cols + col, copy_);
     while (cols > 0) {  // both strided
       const uint64_t n = std::min(cols, kBlock / rows);
       nest_.gather(src, in, row, rows, col, n, block, copy_);
@@ -145,7 +144,7 @@ class Map final : public Kernel {
   std::vector<Tensor> tensors_;
   Nest nest_;
   Expr expr_;
-  bool by_row_ = false, copies_ = false;
+  bool by_row_ = false, copies_ = false, straight_ = false;
   uint64_t width_ = 0, height_ = 0, units_ = 0;
   size_t thread_floats_ = 0;
   decltype(CF_PICK(Isa::portable, expr_run)) run_ = nullptr;

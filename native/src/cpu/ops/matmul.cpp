@@ -1,4 +1,4 @@
-// Batched matrix product by register tiles (gemm.h): B is packed once into panels, pieces of C are shared out, and the epilogue follows each piece.
+// Batched matrix product by register tiles (gemm.h): B is packed into panels, pieces of C are shared out, and the epilogue follows each piece.
 #include <algorithm>
 #include <string>
 
@@ -9,8 +9,11 @@
 namespace cf::cpu {
 namespace {
 
-constexpr size_t kDepth = 256;   // rows of B per pass: a panel (16 KB with AVX2, 32 KB with AVX-512) stays in the first-level cache
+// Rows of B per pass: a panel (16 KB with AVX2, 32 KB with AVX-512) stays in the first-level cache; half of that where A is read across its rows, because
+// then each row of a register tile costs a cache line.
+constexpr size_t kDepth = 256;
 constexpr size_t kRows = 84;     // rows of C in a piece: 14 register tiles of 6 rows, 6 of 14; with kDepth columns of A 84 KB, in the second-level cache
+constexpr size_t kCols = 256;    // columns of C in a piece of a product that packs B piece by piece
 constexpr size_t kSplit = 2048;  // a sum at least this long with too few pieces of C for the threads is itself cut into one part per thread
 
 struct Matrix {
@@ -33,21 +36,28 @@ class Matmul final : public Kernel {
         epilogue_(std::move(epilogue)),
         threads_(static_cast<size_t>(device.threads)),
         panel_(panel_width(device.isa)),
-        // Whole panels of a row-major B can be read where they lie, if its rows are short enough to share pages and cache sets well.
-        plain_b_(b.col == 1 && s.n % panel_ == 0 && s.n <= 256),
+        depth_(a.col == 1 ? kDepth : kDepth / 2),
+        // Packing all of B first pays when many pieces of C read it; else each piece packs what it is about to use, and that is still in cache.
+        packed_first_(s.m > 4 * kRows && s.k * s.n <= (1u << 20)),
         batches_b_(b.batch == 0 ? 1 : s.batch),
         gemm_(CF_PICK(device.isa, gemm)),
         pack_(CF_PICK(device.isa, gemm_pack)) {
-    // At least two pieces per thread for balance; one when the sum is long, because each piece reads all of B.
-    const size_t pieces = ceil_div((s.k > 1024 ? 1 : 2) * threads_, s.batch);
-    rows_ = std::min(kRows, round_up(ceil_div(s.m, pieces), 6));
+    const auto pieces = [&] { return s.batch * ceil_div(s.m, rows_) * ceil_div(s.n, cols_); };
+    if (packed_first_) {
+      // Two pieces per thread, so that a last short one does not leave half of the threads idle.
+      cols_ = s.n;
+      rows_ = std::min(kRows, round_up(ceil_div(s.m, ceil_div(2 * threads_, s.batch)), 6));
+    } else {
+      // Columns are cut before rows, because every piece of the same columns packs the same part of B.
+      rows_ = std::min(s.m, 4 * kRows);
+      cols_ = std::min(s.n, kCols);
+      while (pieces() < threads_ && cols_ > panel_) cols_ = round_up(cols_ / 2, panel_);
+      while (pieces() < threads_ && rows_ > 6) rows_ = round_up(rows_ / 2, 6);
+    }
     row_pieces_ = ceil_div(s.m, rows_);
-    // Few rows but many columns: cut the columns too.
-    cols_ = s.n;
-    while (s.batch * row_pieces_ * ceil_div(s.n, cols_) < threads_ && cols_ > panel_) cols_ = round_up(cols_ / 2, panel_);
     col_pieces_ = ceil_div(s.n, cols_);
-    splits_ = s.k >= kSplit && s.batch * row_pieces_ * col_pieces_ < threads_ ? threads_ : 1;
-    if (splits_ > 1) rows_ = s.m, row_pieces_ = 1, cols_ = s.n, col_pieces_ = 1;
+    splits_ = s.k >= kSplit && pieces() < threads_ ? threads_ : 1;
+    if (splits_ > 1) rows_ = s.m, row_pieces_ = 1, cols_ = s.n, col_pieces_ = 1, packed_first_ = false;
   }
 
   double flops() const override { return 2.0 * static_cast<double>(s_.batch * s_.m * s_.n) * static_cast<double>(s_.k); }
@@ -62,7 +72,7 @@ class Matmul final : public Kernel {
     const Parts p = take(scratch);
     Job job{run.f32(a_.tensor), run.f32(b_.tensor), has_bias_ ? run.f32(bias_) : nullptr, epilogue_.bind(run)};
     const int threads = static_cast<int>(threads_);
-    if (!plain_b_) {
+    if (packed_first_) {
       const size_t panels = ceil_div(s_.n, panel_);
       parallel_for(threads, batches_b_ * panels, [&](size_t i) {
         const size_t batch = i / panels, j = i % panels * panel_;
@@ -81,7 +91,7 @@ class Matmul final : public Kernel {
         const bool direct = !epilogue_.active();
         float* c = direct ? job.bound.out[0] + batch * result_batch() + rows.begin * epilogue_.result_pixel() + cols.begin : spare;
         const size_t ldc = direct ? epilogue_.result_pixel() : cols.end - cols.begin;
-        product(job, batch, rows, cols, {0, s_.k}, c, ldc, job.bias);
+        product(job, batch, rows, cols, {0, s_.k}, c, ldc, job.bias, spare + raw_floats() + epilogue_floats());
         if (!direct)
           epilogue_.apply(job.bound, batch, 0, rows.begin, rows.end - rows.begin, cols.begin, cols.end - cols.begin, c, ldc, spare + raw_floats());
       }
@@ -99,23 +109,28 @@ class Matmul final : public Kernel {
   size_t packed_floats() const { return round_up(s_.n, panel_) * s_.k; }
   size_t result_batch() const { return s_.batch == 1 ? 0 : epilogue_.result().strides[0]; }
   size_t raw_floats() const { return splits_ > 1 ? round_up(s_.batch * s_.m * s_.n, 16) : epilogue_.active() ? round_up(rows_ * cols_, 16) : 0; }
-  size_t slot_floats() const { return raw_floats() + round_up(epilogue_.scratch_floats(), 16); }
+  size_t epilogue_floats() const { return round_up(epilogue_.scratch_floats(), 16); }
+  size_t pass_floats() const { return packed_first_ ? 0 : depth_ * round_up(cols_, panel_); }
+  size_t slot_floats() const { return raw_floats() + epilogue_floats() + pass_floats(); }
   Parts take(Scratch& s) const {
-    float* panels = s.floats(plain_b_ ? 0 : batches_b_ * packed_floats());
+    float* panels = s.floats(packed_first_ ? batches_b_ * packed_floats() : 0);
     return {panels, s.floats(threads_ * slot_floats())};
   }
 
-  // C[rows, cols] = A[rows, depth]·B[depth, cols] (+ bias), in passes of about kDepth.
-  void product(const Job& job, size_t batch, Part rows, Part cols, Part depth, float* c, size_t ldc, const float* bias) const {
-    const size_t passes = std::max<size_t>(1, ceil_div(depth.end - depth.begin, kDepth));
+  // C[rows, cols] = A[rows, depth]·B[depth, cols] (+ bias), in passes of at most depth_; `pass` has room for one of B.
+  void product(const Job& job, size_t batch, Part rows, Part cols, Part depth, float* c, size_t ldc, const float* bias, float* pass) const {
+    const size_t length = depth.end - depth.begin, passes = std::max<size_t>(1, ceil_div(length, depth_)), n = cols.end - cols.begin;
     for (size_t i = 0; i < passes; ++i) {
-      const Part k = part_of(depth.end - depth.begin, passes, i);
-      const size_t first = depth.begin + k.begin;
+      const Part part = part_of(length, passes, i);
+      const size_t k = part.end - part.begin, first = depth.begin + part.begin;
       const float* a = job.a + batch * a_.batch + rows.begin * a_.row + first * a_.col;
-      const float* b = plain_b_ ? job.b + batch * b_.batch + first * b_.row + cols.begin
-                                : job.b + (b_.batch ? batch * packed_floats() : 0) + cols.begin * s_.k + first * panel_;
-      gemm_({&a, 1, k.end - k.begin, a_.row, a_.col, b, plain_b_ ? panel_ : s_.k * panel_, plain_b_ ? b_.row : panel_, c, ldc, rows.end - rows.begin,
-             cols.end - cols.begin, bias ? bias + cols.begin : nullptr, i > 0});
+      const float* b = job.b + (b_.batch ? batch * packed_floats() : 0) + cols.begin * s_.k + first * panel_;
+      size_t b_panel = s_.k * panel_;
+      if (!packed_first_) {
+        pack_(job.b + batch * b_.batch + first * b_.row + cols.begin * b_.col, b_.row, b_.col, k, n, pass);
+        b = pass, b_panel = k * panel_;
+      }
+      gemm_({&a, 1, k, a_.row, a_.col, b, b_panel, panel_, c, ldc, rows.end - rows.begin, n, bias ? bias + cols.begin : nullptr, i > 0});
     }
   }
 
@@ -126,7 +141,8 @@ class Matmul final : public Kernel {
       float* c = p.slots + slot * slot_floats();
       const Part depth = part_of(s_.k, splits_, slot);
       for (size_t batch = 0; batch < s_.batch && !run.cancelled(); ++batch)
-        product(job, batch, {0, s_.m}, {0, s_.n}, depth, c + batch * s_.m * s_.n, s_.n, slot == 0 ? job.bias : nullptr);
+        product(job, batch, {0, s_.m}, {0, s_.n}, depth, c + batch * s_.m * s_.n, s_.n, slot == 0 ? job.bias : nullptr,
+                c + raw_floats() + epilogue_floats());
     });
     parallel_for(threads, threads_, [&](size_t slot) {
       const Part part = part_of(s_.batch * s_.m, threads_, slot);
@@ -143,7 +159,8 @@ class Matmul final : public Kernel {
   bool has_bias_;
   Epilogue epilogue_;
   size_t threads_, panel_;
-  bool plain_b_;
+  size_t depth_;
+  bool packed_first_;
   size_t batches_b_, rows_ = 0, row_pieces_ = 0, cols_ = 0, col_pieces_ = 0, splits_ = 1;
   decltype(&portable::gemm) gemm_;
   decltype(&portable::gemm_pack) pack_;

@@ -85,7 +85,7 @@ const float* Nest::read(const Operand& o, const float* base, uint64_t row, uint6
                         Copy2d copy) const {
   *broadcast = o.uniform;
   if (o.uniform) return base;
-  if (o.flat) return base + row * cols + col;
+  if (o.flat && (n == 1 || width == cols)) return base + row * cols + col;
   if (n == 1 && straight(o)) {
     *broadcast = o.last == 0;
     return base + offset(o, row) + col * o.last;

@@ -35,8 +35,8 @@ struct Nest {
     return at;
   }
 
-  /// The elements of rows [row, row + rows) × columns [col, col + cols) in iteration order; cols < this->cols only with one row.
-  /// A pointer into the operand where they already lie so, else a copy in `buffer`. *broadcast becomes 1 when one element stands for all.
+  /// The elements of rows [row, row + rows) × columns [col, col + cols) in iteration order: a pointer into the operand where they already lie so,
+  /// else a copy in `buffer`. *broadcast becomes 1 when one element stands for all.
   const float* read(const Operand& o, const float* base, uint64_t row, uint64_t rows, uint64_t col, uint64_t cols, float* buffer, uint8_t* broadcast,
                     Copy2d copy) const;
   /// Copies always.
@@ -46,6 +46,8 @@ struct Nest {
   /// goes through whole rows with the same base pointers; else it is null.
   void read_all(uint32_t n, const float* const* base, uint64_t row, uint64_t rows, uint64_t col, uint64_t cols, float* blocks, uint32_t* ready,
                 const float** from, uint8_t* broadcast, Copy2d copy) const;
+  /// Do neighbours in memory lie in neighbouring rows instead of columns? Then a tile should have many rows.
+  bool crossed(const Operand& o) const { return rank > 1 && o.last > 1 && o.strides[rank - 2] > 0 && o.strides[rank - 2] < o.last; }
   /// Could read() return a pointer into the operand when it is asked for part of one row, or write there directly?
   static bool straight(const Operand& o) { return o.last <= 1; }
 };

@@ -13,6 +13,8 @@ namespace {
 // One piece of dU is 36 × kOut × kIn floats (221 KB): it stays in the second-level cache until it is transformed back.
 constexpr size_t kOut = 48;  // a multiple of every register tile's height and vector width
 constexpr size_t kIn = 32;
+// Tiles per product: what a register tile reads of Z and V (two cache lines and a panel's row per tile) then fits the first-level cache.
+constexpr size_t kDepth = 128;
 
 class WinogradWeightGrad final : public Kernel {
  public:
@@ -101,10 +103,12 @@ class WinogradWeightGrad final : public Kernel {
   void product(const Parts& p, float* m, size_t piece, size_t count, bool accumulate) const {
     const size_t ob = piece / in_blocks_, ib = piece % in_blocks_;
     const size_t rows = std::min(kOut, s_.o - ob * kOut), cols = round_up(std::min(kIn, s_.i - ib * kIn), panel_);
-    for (size_t k = 0; k < 36; ++k) {
-      const float* a = p.z + k * z_k_ + ob * count * kOut;
-      gemm_({&a, 1, count, 1, kOut, p.v + k * v_k_ + ib * kIn * count, count * panel_, panel_, m + k * m_k_, m_row_, rows, cols, nullptr, accumulate});
-    }
+    for (size_t k = 0; k < 36; ++k)
+      for (size_t t = 0; t < count; t += kDepth) {
+        const float* a = p.z + k * z_k_ + (ob * count + t) * kOut;
+        const float* b = p.v + k * v_k_ + ib * kIn * count + t * panel_;
+        gemm_({&a, 1, std::min(kDepth, count - t), 1, kOut, b, count * panel_, panel_, m + k * m_k_, m_row_, rows, cols, nullptr, accumulate || t > 0});
+      }
   }
 
   void finish(const float* m, size_t piece, float* dw) const {

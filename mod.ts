@@ -1,0 +1,95 @@
+/**
+ * CoopFlow: a normalizing flow and an energy-based model that learn from each other (Xie, Zhu, Li, Li: "A Tale of Two Flows: Cooperative Learning of
+ * Langevin Flow and Normalizing Flow Toward Energy-Based Model", ICLR 2022).
+ *
+ * ```ts
+ * import { CoopFlow, datasets, presets } from "@coopflow/coopflow";
+ *
+ * const data = await datasets.digits();
+ * await using model = await CoopFlow.create(presets.digits, { device: "auto", seed: 0 });
+ * for await (const event of model.fit(data, { iterations: 2000 })) console.log(event);
+ * const { images, proposals } = await model.sample(64, { seed: 1 });
+ * await model.save("digits.safetensors");
+ * ```
+ *
+ * Importing this module opens nothing and needs no permission; the native library is opened when the first device is.
+ *
+ * @module
+ */
+
+// ---- the model
+
+export { CoopFlow } from "./src/coopflow/model.ts";
+export type { DensityOptions, FitOptions, ModelOptions } from "./src/coopflow/model.ts";
+export type { Densities, SampleOptions, Samples } from "./src/coopflow/inference.ts";
+export type { Counters } from "./src/coopflow/schedule.ts";
+
+// ---- configuration
+
+export { configJsonSchema, parseConfig } from "./src/coopflow/config.ts";
+export type { CoopFlowConfig, CoopFlowConfigInput } from "./src/coopflow/config.ts";
+export { presets } from "./src/coopflow/presets.ts";
+export type { PresetName } from "./src/coopflow/presets.ts";
+
+// ---- events
+
+export type {
+  CheckpointEvent,
+  FinishedEvent,
+  FitEvent,
+  IterationEvent,
+  IterationMetrics,
+  NoticeEvent,
+  Report,
+  ReportEvent,
+  SamplesEvent,
+  SetUpEvent,
+  TrainEvent,
+} from "./src/coopflow/events.ts";
+
+// ---- runs in a directory, checkpoints
+
+export { train } from "./src/coopflow/trainer.ts";
+export type { TrainOptions } from "./src/coopflow/trainer.ts";
+export { newestCheckpoint, readRunConfig, RunDirectory } from "./src/coopflow/run_directory.ts";
+export type { Newest, RunEnvironment } from "./src/coopflow/run_directory.ts";
+export { readCheckpoint } from "./src/coopflow/checkpoint.ts";
+export type { Checkpoint, CheckpointHeader } from "./src/coopflow/checkpoint.ts";
+export { measure } from "./src/coopflow/report.ts";
+export type { MeasureOptions } from "./src/coopflow/report.ts";
+export { LIBRARY_VERSION } from "./src/coopflow/version.ts";
+
+// ---- data
+
+export * as datasets from "./src/coopflow/datasets.ts";
+export type { Dataset, DescribedSplit, ImageSize, Split } from "./src/data/dataset.ts";
+export type { OpenedDataset } from "./src/data/open.ts";
+
+// ---- metrics and pictures
+
+export { pixelFrechetDistance } from "./src/metrics/pixel_frechet.ts";
+export { frechetDistance, momentsOf } from "./src/metrics/frechet.ts";
+export type { Moments } from "./src/metrics/frechet.ts";
+export { bitsPerDim } from "./src/metrics/bits_per_dim.ts";
+export { imageGrid } from "./src/metrics/grid.ts";
+export type { GridOptions, GridPanel } from "./src/metrics/grid.ts";
+export { encodePng, writePng } from "./src/io/png.ts";
+export type { Pixels } from "./src/io/png.ts";
+
+// ---- devices
+
+export { buildInfo, Device } from "./src/runtime/device.ts";
+export type { DeviceInfo, DeviceOptions, Isa } from "./src/runtime/device.ts";
+
+// ---- errors
+
+export {
+  CancelledError,
+  CheckpointError,
+  ConfigError,
+  CoopFlowError,
+  DataError,
+  NativeError,
+  ShapeError,
+  UsageError,
+} from "./src/errors.ts";

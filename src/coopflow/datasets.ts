@@ -1,0 +1,4 @@
+/** Data sets by name and by path, as `datasets` of the library. */
+export { digits } from "../data/digits.ts";
+export { openDataset } from "../data/open.ts";
+export { fromLevels, readAll, subset } from "../data/dataset.ts";

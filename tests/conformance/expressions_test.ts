@@ -1,0 +1,133 @@
+// Every operation of the expression language on ordinary and extreme numbers, and random graphs.
+
+import { assert } from "@std/assert";
+import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import fc from "fast-check";
+import { compileGraph } from "../../src/compile/compile.ts";
+import { apply, EXPR_OPS, type ExprOp } from "../../src/graph/expr.ts";
+import { numel } from "../../src/graph/shape.ts";
+import { randomGraphs } from "../support/random_graphs.ts";
+import { inputs, single } from "./case.ts";
+import { checkCase, type Named, openDevices, runOn } from "./devices.ts";
+import { Dice } from "./dice.ts";
+
+/** Units in the last place by which an operation may differ from the correctly rounded value; 0 = the same bits. */
+const ULPS: Readonly<Record<ExprOp, number>> = {
+  add: 0,
+  sub: 0,
+  mul: 0,
+  div: 0,
+  neg: 0,
+  abs: 0,
+  max: 0,
+  min: 0,
+  exp: 4,
+  log: 4,
+  expm1: 4,
+  log1p: 4,
+  sqrt: 0,
+  rsqrt: 2,
+  recip: 0,
+  tanh: 4,
+  sigmoid: 4,
+  softplus: 4,
+  lt: 0,
+  le: 0,
+  eq: 0,
+  select: 0,
+  is_finite: 0,
+  floor: 0,
+};
+
+const SPECIAL = [
+  0,
+  -0,
+  1,
+  -1,
+  0.5,
+  2,
+  1e-3,
+  -1e-3,
+  1e-7,
+  -1e-7,
+  1e-20,
+  -1e-20,
+  3e38,
+  -3e38,
+  20,
+  -20,
+  88,
+  -88,
+  90,
+  -90,
+  104,
+  -104,
+  1e4,
+  -1e4,
+  Infinity,
+  -Infinity,
+  NaN,
+];
+const SMALLEST_NORMAL = 2 ** -126;
+
+/** All pairs of special values, then draws of several sizes. */
+function columns(arity: number): Float32Array<ArrayBuffer>[] {
+  const pairs = SPECIAL.flatMap((x) => SPECIAL.map((y) => [x, y] as const));
+  const dice = new Dice("expressions", arity);
+  const draws = (): number[] => [0.01, 1, 10, 60].flatMap((scale) => [...dice.tensor([500], scale)]);
+  const rows = [pairs.map(([x]) => x), pairs.map(([, y]) => y), pairs.map(([x, y]) => x - y)];
+  return rows.slice(0, arity).map((special) => Float32Array.from([...special, ...draws()]));
+}
+
+function ulp(v: number): number {
+  return 2 ** (Math.floor(Math.log2(Math.max(Math.abs(v), SMALLEST_NORMAL))) - 23);
+}
+
+function close(expected: number, found: number, ulps: number): boolean {
+  const rounded = Math.fround(expected);
+  if (Number.isNaN(rounded) || !Number.isFinite(rounded)) {
+    return Object.is(rounded, found) || (ulps > 0 && Math.abs(found) >= 3.4e38 && found * rounded > 0);
+  }
+  // Denormal results may be flushed to zero, and signs of zero are nobody's business.
+  if (Math.abs(rounded) < SMALLEST_NORMAL) return Math.abs(found) <= SMALLEST_NORMAL;
+  return rounded === found || Math.abs(expected - found) <= ulps * ulp(expected);
+}
+
+describe("expression conformance", () => {
+  let devices: Named[] = [];
+  beforeAll(() => {
+    devices = openDevices();
+  });
+  afterAll(() => devices.forEach(({ device }) => device.close()));
+
+  for (const op of Object.keys(EXPR_OPS) as ExprOp[]) {
+    it(`${op}: ${ULPS[op] === 0 ? "correctly rounded" : `within ${ULPS[op]} ulp`}, special values included`, async () => {
+      const { arity } = EXPR_OPS[op];
+      const given = columns(arity);
+      const c = single(apply(op, ...inputs(arity)), given);
+      const { bytes } = compileGraph(c.graph);
+      const value = EXPR_OPS[op].value as (...args: number[]) => number;
+      for (const { name, device } of devices) {
+        const { y0 } = await runOn(device, bytes, c);
+        y0!.forEach((found, i) => {
+          const args = given.map((column) => column[i]!);
+          const expected = value(...args);
+          assert(
+            close(expected, found, ULPS[op]),
+            `${op}(${args.join(", ")}) on ${name}: expected ${Math.fround(expected)}, found ${found}`,
+          );
+        });
+      }
+    });
+  }
+
+  it("random graphs: within 2e-5 (chains of well-conditioned float32 operations)", async () => {
+    const graphs = fc.sample(randomGraphs(), { numRuns: 150, seed: 3 });
+    for (const [i, { graph, feeds }] of graphs.entries()) {
+      const dice = new Dice("graphs", i);
+      const given = Object.fromEntries(feeds.map((v, k) => [`x${k}`, dice.tensor(v.shape)]));
+      assert(feeds.every((v, k) => numel(v.shape) === given[`x${k}`]!.length));
+      await checkCase(devices, { graph, feeds: given, states: {} }, 2e-5, `graph ${i}`);
+    }
+  });
+});

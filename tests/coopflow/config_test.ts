@@ -1,0 +1,73 @@
+import { describe, it } from "@std/testing/bdd";
+import { assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { configJsonSchema, energyConfigOf, flowConfigOf, parseConfig } from "../../src/coopflow/config.ts";
+import { presets } from "../../src/coopflow/presets.ts";
+import { ConfigError } from "../../src/errors.ts";
+import { ENERGY_DEFAULTS } from "../../src/energy/network.ts";
+import { FLOW_DEFAULTS } from "../../src/flow/config.ts";
+
+const WRONG: readonly [name: string, input: unknown, field: string, message: string][] = [
+  ["no object", 5, "", "expected an object, found 5"],
+  ["an unknown room", { trainng: {} }, "trainng", "the nearest is training"],
+  ["an unknown field", { training: { flow: { lrr: 1 } } }, "training.flow.lrr", "the nearest is training.flow.lr"],
+  ["batch 0", { training: { batch: 0 } }, "training.batch", "expected a number of at least 1, found 0"],
+  ["T = 0", { langevin: { steps: 0 } }, "langevin.steps", "expected a number of at least 1, found 0"],
+  ["half a step", { langevin: { steps: 2.5 } }, "langevin.steps", "expected a whole number, found 2.5"],
+  ["an odd height", { data: { height: 7 } }, "data.height", "expected a multiple of 4, found 7"],
+  ["a size that the scales can't halve", { data: { width: 4 }, flow: { scales: [[0, 1], [0, 1], [0, 1]] } }, "data.width", "expected a multiple of 8"],
+  ["two channels", { data: { channels: 2 } }, "data.channels", "expected 1 or 3, found 2"],
+  ["halves of one channel", { data: { channels: 1 }, flow: { scales: [[1, 1]] } }, "flow.scales.0.0", "found 1"],
+  ["a text for a number", { training: { ebm: { lr: "a" } } }, "training.ebm.lr", 'expected a number, found "a"'],
+  ["not a number", { training: { ebm: { lr: NaN } } }, "training.ebm.lr", "expected a number, found NaN"],
+  ["a misspelt off", { langevin: { moveClamp: "of" } }, "langevin.moveClamp", 'expected a number or off, found "of"'],
+  ["a range upside down", { langevin: { range: [1, -1] } }, "langevin.range", "expected [low, high]"],
+  ["β = 1", { training: { flow: { betas: [1, 0.9] } } }, "training.flow.betas.0", "expected a number below 1, found 1"],
+  ["a negative seed", { seed: -1 }, "seed", "expected a number of at least 0, found -1"],
+];
+
+describe("parseConfig", () => {
+  it("fills in the reference's defaults", () => {
+    const config = parseConfig({});
+    assertEquals(flowConfigOf(config), FLOW_DEFAULTS);
+    assertEquals(energyConfigOf(config), ENERGY_DEFAULTS);
+    assertEquals(config.langevin, {
+      steps: 30,
+      stepSize: 0.03,
+      sampleStepSize: 0.04,
+      noise: false,
+      moveClamp: 0.1,
+      range: [-1, 1],
+    });
+    assertEquals(config.training.ebm.betas, [0.5, 0.5]);
+    assertEquals(config.training.flow.gainDecay, 5e-5);
+    assertEquals(config.training.averaging, { flow: "off", ebm: "off" });
+  });
+
+  it("leaves a complete configuration as it is", () => {
+    for (const preset of Object.values(presets)) assertEquals(parseConfig(preset), preset);
+  });
+
+  for (const [name, input, field, message] of WRONG) {
+    it(`refuses ${name}`, () => {
+      const error = assertThrows(() => parseConfig(input), ConfigError, message);
+      assertEquals(error.field, field);
+      assertMatch(error.message, /^[^\n]*[^.\n]$/);
+    });
+  }
+});
+
+describe("configJsonSchema", () => {
+  it("describes every field of a complete configuration", () => {
+    const missing: string[] = [];
+    const walk = (value: unknown, schema: unknown, path: string): void => {
+      if (typeof value !== "object" || value === null || Array.isArray(value)) return;
+      const { properties } = schema as { properties: Record<string, unknown> };
+      for (const [key, inner] of Object.entries(value)) {
+        if (properties[key] === undefined) missing.push(`${path}${key}`);
+        else walk(inner, properties[key], `${path}${key}.`);
+      }
+    };
+    walk(parseConfig({}), configJsonSchema(), "");
+    assertEquals(missing, []);
+  });
+});

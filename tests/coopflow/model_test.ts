@@ -1,0 +1,119 @@
+import { describe, it } from "@std/testing/bdd";
+import { assert, assertEquals, assertNotEquals, assertRejects, assertThrows } from "@std/assert";
+import type { FitEvent } from "../../src/coopflow/events.ts";
+import { CoopFlow } from "../../src/coopflow/model.ts";
+import { CancelledError, ConfigError, CoopFlowError, DataError, NativeError, UsageError } from "../../src/errors.ts";
+import { fromLevels, readAll } from "../../src/data/dataset.ts";
+import { withFolder } from "../io/support.ts";
+import { TINY, tinyImages } from "./support.ts";
+
+async function learn(model: CoopFlow, iterations: number): Promise<FitEvent[]> {
+  return await Array.fromAsync(model.fit(tinyImages(), { iterations }));
+}
+
+describe("CoopFlow", () => {
+  it("learns, telling of each iteration", async () => {
+    await using model = await CoopFlow.create(TINY);
+    const events = await learn(model, 3);
+    assertEquals(events.map((event) => event.type), ["set-up", "iteration", "iteration", "iteration", "finished"]);
+    const [setUp, first] = events;
+    assert(setUp?.type === "set-up" && first?.type === "iteration");
+    assertEquals(setUp.initialisedFrom, 8);
+    assertEquals(setUp.parameters, model.parameters);
+    for (const value of Object.values(first.metrics)) assert(typeof value === "boolean" || Number.isFinite(value));
+    assertEquals(model.counters, { iteration: 3, flowUpdates: 3, ebmUpdates: 3, initialised: true });
+  });
+
+  it("does in two calls what it does in one, and the same in a second process's place", async () => {
+    await withFolder(async (folder) => {
+      await using whole = await CoopFlow.create(TINY);
+      await learn(whole, 4);
+      await whole.save(`${folder}/whole`);
+      await using parts = await CoopFlow.create({ ...TINY, training: { ...TINY.training, iterations: 4 } });
+      for await (const event of parts.fit(tinyImages())) if (event.type === "iteration" && event.iteration === 2) break;
+      await parts.save(`${folder}/half`);
+      await using loaded = await CoopFlow.load(`${folder}/half`);
+      await learn(loaded, 4);
+      await loaded.save(`${folder}/parts`);
+      assertEquals(await Deno.readFile(`${folder}/whole`), await Deno.readFile(`${folder}/parts`));
+    });
+  });
+
+  it("draws image i from the seed and i alone", async () => {
+    await using model = await CoopFlow.create(TINY);
+    await learn(model, 1);
+    const whole = await model.sample(11, { seed: 5 });
+    const parts = [await model.sample(3, { seed: 5 }), await model.sample(8, { seed: 5, first: 3 })];
+    for (const kind of ["images", "proposals"] as const) {
+      assertEquals(parts.flatMap((part) => [...part[kind]]), [...whole[kind]]);
+      assert(whole[kind].every((value) => value >= -1 && value <= 1));
+    }
+    assertNotEquals((await model.sample(11, { seed: 6 })).images, whole.images);
+    const live = await model.sample(11, { seed: 5, liveParameters: true });
+    assertEquals(live.images.length, whole.images.length);
+  });
+
+  it("scores images, a part of a batch like a whole one", async () => {
+    await using model = await CoopFlow.create(TINY);
+    await learn(model, 1);
+    const images = readAll(tinyImages(6));
+    const { bitsPerDim, energies } = await model.density(images);
+    assertEquals([bitsPerDim.length, energies.length], [6, 6]);
+    assert(bitsPerDim.every(Number.isFinite));
+    const first = await model.density(images.subarray(0, 16));
+    assertEquals(first.bitsPerDim[0], bitsPerDim[0]);
+    assertEquals(first.energies[0], energies[0]);
+  });
+
+  it("stops at a signal, as the last complete iteration left it", async () => {
+    await using model = await CoopFlow.create(TINY);
+    const controller = new AbortController();
+    const error = await assertRejects(async () => {
+      for await (const event of model.fit(tinyImages(), { iterations: 50, signal: controller.signal })) {
+        if (event.type === "iteration" && event.iteration === 2) controller.abort();
+      }
+    }, CancelledError);
+    assertEquals(error.name, "CancelledError");
+    assertEquals(model.counters.iteration, 2);
+    await learn(model, 3);
+    assertEquals(model.counters.iteration, 3);
+  });
+
+  it("stops at a value that is not finite, naming it, with its state as it was", async () => {
+    const wild = { ...TINY, training: { ...TINY.training, flow: { lr: 1e30 }, ebm: { lr: 1e30 } } };
+    await using model = await CoopFlow.create(wild);
+    await assertRejects(() => learn(model, 50), CoopFlowError, "expected finite values, found");
+    const { iteration } = model.counters;
+    await assertRejects(() => learn(model, 50), CoopFlowError, `iteration ${iteration + 1}: `);
+  });
+
+  it("skips updates whose norm is not below the threshold, and their schedules wait", async () => {
+    const strict = { ...TINY, training: { ...TINY.training, flow: { threshold: 1e-9 } } };
+    await using model = await CoopFlow.create(strict);
+    await learn(model, 3);
+    assertEquals(model.counters, { iteration: 3, flowUpdates: 0, ebmUpdates: 3, initialised: true });
+  });
+
+  it("refuses what it can't use", async () => {
+    await assertRejects(() => CoopFlow.create({ data: { height: 5 } }), ConfigError, "data.height");
+    await assertRejects(() => CoopFlow.create(TINY, { threads: -1 }), UsageError, "threads");
+    await using model = await CoopFlow.create(TINY);
+    await assertRejects(() => model.sample(1), UsageError, "fresh");
+    const large = fromLevels({ name: "large", height: 8, width: 4, channels: 1, levels: 4, data: new Uint8Array(64) });
+    await assertRejects(() => Array.fromAsync(model.fit(large)), DataError, "data.height: expected 4 as configured, found 8");
+    const deep = fromLevels({ name: "deep", height: 4, width: 4, channels: 1, levels: 9, data: new Uint8Array(64) });
+    await assertRejects(() => Array.fromAsync(model.fit(deep)), DataError, "data.levels");
+    await learn(model, 1);
+    await assertRejects(() => model.sample(0), UsageError, "count");
+    await assertRejects(() => model.density(new Float32Array(3)), DataError, "16 values");
+    await assertRejects(() => model.density(new Float32Array(16).fill(2)), DataError, "[−1, 1]");
+  });
+
+  it("frees what it has when closed, once and for all", async () => {
+    const model = await CoopFlow.create(TINY);
+    model.close();
+    model.close();
+    assertThrows(() => model.device, NativeError, "closed");
+    await assertRejects(() => learn(model, 1), NativeError, "closed");
+  });
+});

@@ -1,0 +1,163 @@
+import { describe, it } from "@std/testing/bdd";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { type CoopFlowConfig, parseConfig } from "../../src/coopflow/config.ts";
+import type { TrainEvent } from "../../src/coopflow/events.ts";
+import { listCheckpoints, RunDirectory } from "../../src/coopflow/run_directory.ts";
+import { train } from "../../src/coopflow/trainer.ts";
+import { CancelledError, CheckpointError, CoopFlowError, UsageError } from "../../src/errors.ts";
+import { namesIn, withFolder } from "../io/support.ts";
+import { TINY, tinyImages } from "./support.ts";
+
+const config = parseConfig(TINY);
+const data = { train: tinyImages(), heldout: tinyImages(10) };
+const last = "checkpoints/iteration_6.safetensors";
+
+/** Trains in a directory until `stop` says so. */
+async function run(
+  path: string,
+  options: { config?: CoopFlowConfig; stop?: (event: TrainEvent) => boolean; signal?: AbortSignal } = {},
+): Promise<TrainEvent[]> {
+  const exists = await Deno.stat(`${path}/config.json`).then(() => true, () => false);
+  const directory = exists ? (await RunDirectory.open(path)).run : await RunDirectory.create(path, config);
+  await using held = directory;
+  const events: TrainEvent[] = [];
+  const { stop, signal } = options;
+  const cancel = signal === undefined ? {} : { signal };
+  for await (const event of train({ run: held, config: options.config ?? config, data, dataPath: null, ...cancel })) {
+    events.push(event);
+    if (stop?.(event)) break;
+  }
+  return events;
+}
+
+const iterations = async (path: string): Promise<number[]> =>
+  (await Deno.readTextFile(`${path}/metrics.jsonl`)).trim().split("\n").map((line) => JSON.parse(line).iteration);
+
+describe("train", () => {
+  it("writes a whole run directory", async () => {
+    await withFolder(async (folder) => {
+      const events = await run(folder);
+      assertEquals(events.at(-1)?.type, "report");
+      assertEquals(namesIn(folder), [
+        "checkpoints",
+        "config.json",
+        "environment.json",
+        "metrics.jsonl",
+        "report.json",
+        "samples",
+        "schema.json",
+      ]);
+      assertEquals(namesIn(`${folder}/checkpoints`), ["iteration_4.safetensors", "iteration_6.safetensors"]);
+      assertEquals(namesIn(`${folder}/samples`), ["iteration_3.png", "iteration_6.png"]);
+      assertEquals(await iterations(folder), [1, 2, 3, 4, 5, 6]);
+    });
+  });
+
+  it("ends with the same bits however often it was left and taken up again", async () => {
+    await withFolder(async (folder) => {
+      await run(`${folder}/whole`);
+      const expected = await Deno.readFile(`${folder}/whole/${last}`);
+      for (const at of [0, 1, 3, 5]) {
+        const path = `${folder}/left-${at}`;
+        await run(path, {
+          stop: (event) => at === 0 ? event.type === "checkpoint" : event.type === "iteration" && event.iteration === at,
+        });
+        await run(path);
+        assertEquals(await Deno.readFile(`${path}/${last}`), expected);
+        assertEquals(await iterations(path), [1, 2, 3, 4, 5, 6]);
+      }
+    });
+  });
+
+  it("starts anew what was killed before its first checkpoint", async () => {
+    await withFolder(async (folder) => {
+      await run(folder, { stop: (event) => event.type === "set-up" });
+      assertEquals(await listCheckpoints(folder), []);
+      await run(folder);
+      assert((await listCheckpoints(folder)).some(({ iteration }) => iteration === 6));
+    });
+  });
+
+  it("does nothing when it is finished, and goes on when more is asked for", async () => {
+    await withFolder(async (folder) => {
+      await run(folder);
+      assertEquals(await run(folder), [{ type: "finished", iteration: 6 }]);
+      await run(folder, { config: { ...config, training: { ...config.training, iterations: 8 } } });
+      assertEquals(await iterations(folder), [1, 2, 3, 4, 5, 6, 7, 8]);
+    });
+  });
+
+  it("falls back on an older checkpoint when the newest is torn, keeping the torn one", async () => {
+    await withFolder(async (folder) => {
+      await run(`${folder}/whole`);
+      const path = `${folder}/torn`;
+      await run(path, { stop: (event) => event.type === "iteration" && event.iteration === 5 });
+      const newest = `${path}/checkpoints/iteration_4.safetensors`;
+      await Deno.truncate(newest, 1000);
+      const events = await run(path);
+      const [notice] = events;
+      assert(notice?.type === "notice" && notice.message.includes("iteration_4"));
+      assertEquals(await Deno.readFile(`${path}/${last}`), await Deno.readFile(`${folder}/whole/${last}`));
+      assertEquals((await Deno.stat(`${newest}.damaged`)).size, 1000);
+    });
+  });
+
+  it("refuses to start over when all checkpoints are damaged", async () => {
+    await withFolder(async (folder) => {
+      await run(folder);
+      for (const { path } of await listCheckpoints(folder)) await Deno.truncate(path, 100);
+      await assertRejects(() => run(folder), CheckpointError, "cut short");
+      assertEquals(await iterations(folder), [1, 2, 3, 4, 5, 6]);
+    });
+  });
+
+  it("refuses a configuration of another architecture", async () => {
+    await withFolder(async (folder) => {
+      await run(folder, { stop: (event) => event.type === "checkpoint" });
+      const other = parseConfig({ ...TINY, energy: { channels: 8 } });
+      await assertRejects(() => run(folder, { config: other }), CoopFlowError, 'expected {"kind":"res","channels":4}');
+    });
+  });
+
+  it("saves the last complete iteration when it is cancelled", async () => {
+    await withFolder(async (folder) => {
+      const controller = new AbortController();
+      const stop = (event: TrainEvent): boolean => {
+        if (event.type === "iteration" && event.iteration === 3) controller.abort();
+        return false;
+      };
+      await assertRejects(() => run(folder, { signal: controller.signal, stop }), CancelledError);
+      assertEquals((await listCheckpoints(folder)).map(({ iteration }) => iteration), [2, 3]);
+      assertEquals((await Deno.readTextFile(`${folder}/config.json`)).includes('"iterations": 6'), true);
+    });
+  });
+
+  it("leaves the last good checkpoint when a value is not finite", async () => {
+    await withFolder(async (folder) => {
+      const wild = parseConfig({ ...TINY, training: { ...TINY.training, iterations: 60, flow: { lr: 1e30, warmUp: 4 } } });
+      await assertRejects(() => run(folder, { config: wild }), CoopFlowError, "expected finite values");
+      const before = await listCheckpoints(folder);
+      assert(before.length > 0);
+      await assertRejects(() => run(folder, { config: wild }), CoopFlowError, "expected finite values");
+      assertEquals(await listCheckpoints(folder), before);
+    });
+  });
+});
+
+describe("RunDirectory", () => {
+  it("is created in new or empty folders only", async () => {
+    await withFolder(async (folder) => {
+      await using _ = await RunDirectory.create(`${folder}/a/b`, config);
+      await assertRejects(() => RunDirectory.create(`${folder}/a/b`, config), UsageError, "--resume");
+      await assertRejects(() => RunDirectory.create(`${folder}/a`, config), UsageError, "found 1 entries");
+    });
+  });
+
+  it("is worked on by one process at a time, and opened only where there is a run", async () => {
+    await withFolder(async (folder) => {
+      await using _ = await RunDirectory.create(`${folder}/a`, config);
+      await assertRejects(() => RunDirectory.open(`${folder}/a`), CoopFlowError, "in use by process");
+      await assertRejects(() => RunDirectory.open(`${folder}/b`), CoopFlowError, "found none");
+    });
+  });
+});

@@ -1,0 +1,57 @@
+// The golden tensors, through the native runtime and (the quick ones) through the float64 interpreter.
+
+import { assertEquals } from "@std/assert";
+import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
+import { kindOf } from "../../src/cli/parity/cases.ts";
+import { NativeExecutor } from "../../src/cli/parity/native_executor.ts";
+import { type CaseFile, formatResult, listCases, runCase } from "../../src/cli/parity/parity.ts";
+import { buildInfo } from "../../src/runtime/device.ts";
+import { interpret } from "../support/interpreter.ts";
+
+const GOLDEN = new URL("../../../shared/golden", import.meta.url).pathname;
+
+function exists(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch {
+    return false;
+  }
+}
+
+const found = exists(GOLDEN);
+// Opens the library before any test: it stays open for good, and a test that opened it would count as leaking it.
+if (found) buildInfo();
+const cases: readonly CaseFile[] = found ? await listCases(GOLDEN) : [];
+const absent = { ignore: !found, reason: "no golden tensors beside the repository (../shared/golden)" };
+
+/** What takes the interpreter minutes. */
+const SLOW = ["langevin", "learning", "paper"];
+
+describe("parity with the reference", absent, () => {
+  let executor: NativeExecutor | undefined;
+  beforeAll(() => {
+    executor = new NativeExecutor();
+  });
+  afterAll(() => executor?.close());
+
+  for (const file of cases) {
+    const later = kindOf(file.name)?.run === "later";
+    it(file.name, { ignore: later, reason: "not supported yet" }, async () => {
+      const result = await runCase(file, executor!.execute);
+      assertEquals(result.status, "passed", formatResult(result));
+    });
+  }
+  if (cases.length === 0) it("golden tensors", absent, () => {});
+});
+
+describe("parity of the models themselves, in float64", absent, () => {
+  for (
+    const file of cases.filter(({ name }) => !SLOW.includes(kindOf(name)?.kind ?? "") && kindOf(name)?.run !== "later")
+  ) {
+    it(file.name, async () => {
+      const result = await runCase(file, (graph, feeds, states) => interpret(graph, { feeds, states }));
+      assertEquals(result.status, "passed", formatResult(result));
+    });
+  }
+  if (cases.length === 0) it("golden tensors", absent, () => {});
+});
