@@ -60,7 +60,7 @@ void refuses() {
   refused("nesting level 1, expected 0", [](Program& p) { p.instrs[0].attrs[1] = 1; });
   refused("a count and a body", [](Program& p) { p.instrs[0].attrs[0] = 0; });
   refused("a count and a body", [](Program& p) { p.instrs[0].attrs[2] = 0; });
-  refused("3 attributes", [](Program& p) { p.instrs[0].attrs.pop_back(); });
+  refused("4 attributes", [](Program& p) { p.instrs[0].attrs.pop_back(); });
   refused("the feed x", [](Program& p) { p.instrs[1].outputs[0] = 1; });
   refused("which is constant", [](Program& p) { p.instrs[2].outputs[0] = 3; });
   refused("the state w before the commit", [](Program& p) { p.instrs[2].outputs[0] = 2; });

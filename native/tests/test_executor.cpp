@@ -180,6 +180,26 @@ void runs() {
   CHECK(cf_program_run(p, &e) == CF_INVALID_ARGUMENT && cf_program_destroy(p, &e) == CF_INVALID_ARGUMENT);
 }
 
+/// s ← s · 2 + x[t], t counting up or down: the order shows in the result.
+void loop_order() {
+  for (const uint32_t reversed : {0u, 1u}) {
+    ProgramBuilder b;
+    const uint32_t x = b.buffer(BufferKind::feed, "x", {4}), y = b.buffer(BufferKind::fetch, "y", {1});
+    const uint32_t item = b.tensor(x, {1}, {1}, 0, {1, 0, 0}), sum = b.tensor(y, {1}, {1});
+    b.add(Op::map, {}, {sum}, {1, 0, 0, 0});
+    b.add(Op::repeat, {}, {}, {4, 0, 1, reversed});
+    const uint32_t add = static_cast<uint32_t>(ExprOp::add);
+    b.add(Op::map, {sum, item}, {sum}, {0, 2, add, 0, 0, 0, add, 2, 1, 0, 3});
+    const cf_context ctx = open();
+    const cf_program p = load(ctx, b);
+    const float v[4] = {1, 10, 100, 1000};
+    float found = 0;
+    CHECK(cf_program_feed(p, 0, v, sizeof v, nullptr) == CF_OK && cf_program_run(p, nullptr) == CF_OK && cf_program_fetch(p, 0, &found, 4, nullptr) == CF_OK);
+    CHECK(found == (reversed ? 8000 + 400 + 20 + 1 : 8 + 40 + 200 + 1000));
+    CHECK(cf_context_destroy(ctx, nullptr) == CF_OK);
+  }
+}
+
 void wait_for_progress(cf_context ctx) {
   uint64_t progress[4] = {};
   while (progress[0] == 0 || progress[1] < 10) cf_context_progress(ctx, progress, nullptr);
@@ -262,6 +282,7 @@ int main() {
   contexts();
   states();
   runs();
+  loop_order();
   cancellation();
   memory();
   long_messages();

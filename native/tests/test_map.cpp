@@ -87,13 +87,13 @@ Expression random_expression(Random& random, uint32_t inputs, uint32_t outputs) 
   return e;
 }
 
-void maps(cpu::Isa isa, int rounds) {
+void maps(cpu::Isa isa, uint32_t rounds) {
   Random random(11);
-  for (int round = 0; round < rounds; ++round) {
+  for (uint32_t round = 0; round < rounds; ++round) {
     Program p;
     p.names = {"layer"};
     const bool transposed = round % 8 == 3;  // wide enough for tiles of their own
-    const std::vector<uint32_t> dims = transposed ? std::vector<uint32_t>{1 + random() % 3, 2 + random() % 90, 65 + random() % 200}
+    const std::vector<uint32_t> dims = transposed ? std::vector<uint32_t>{1 + round % 3u, 2 + round % 90u, 65 + round % 150u}
                                                   : random_dims(random, round % 10 == 0 ? 200000 : 9000);
     const uint32_t inputs = random() % 4, outputs = 1 + random() % 2;
     Instr instr{Op::map, 0, {}, {}, {}};
@@ -140,9 +140,9 @@ void maps(cpu::Isa isa, int rounds) {
   }
 }
 
-void reductions(cpu::Isa isa, int rounds) {
+void reductions(cpu::Isa isa, uint32_t rounds) {
   Random random(12);
-  for (int round = 0; round < rounds; ++round) {
+  for (uint32_t round = 0; round < rounds; ++round) {
     Program p;
     p.names = {"layer"};
     const std::vector<uint32_t> dims = random_dims(random, round % 10 == 0 ? 400000 : 20000);
@@ -277,7 +277,7 @@ void refusals() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int rounds = argc > 1 ? std::atoi(argv[1]) : 300;
+  const uint32_t rounds = argc > 1 ? static_cast<uint32_t>(std::atoi(argv[1])) : 300;
   for (const cpu::Isa isa : cpu::available_isas()) {
     operations(isa);
     draws(isa);

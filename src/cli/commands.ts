@@ -35,7 +35,11 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
       .option("--threads <n>", "threads; 0 = one per physical core", wholeNumber(0, 1024));
 
   devices(
-    define("train", "Learn from images; without options: handwritten digits", "deno task train --iterations 500 --out runs/first")
+    define(
+      "train",
+      "Learn from images; without options: handwritten digits",
+      "deno task train --iterations 500 --out runs/first",
+    )
       .option("--preset <name>", "digits, small or paper", oneOf("digits", "small", "paper"))
       .option("--config <file>", "JSON configuration, over the preset (or the reference's defaults)")
       .option("--set <path=value>", "set one field of the configuration; may be repeated", listOf, [])
@@ -64,7 +68,11 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
     );
 
   devices(
-    define("bench", "Measure time and memory of a learning iteration", "deno task bench --config digits --batch 64 --json")
+    define(
+      "bench",
+      "Measure time and memory of a learning iteration",
+      "deno task bench --config digits --batch 64 --json",
+    )
       .option("--config <name>", "digits, small or paper", oneOf("digits", "small", "paper"), "digits")
       .option("--batch <n>", "images per iteration", FIRST_COUNT, 64)
       .option("--steps <n>", "Langevin steps", FIRST_COUNT, 30)

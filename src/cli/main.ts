@@ -48,11 +48,17 @@ function fail(error: unknown): number {
 function commanderMessage(message: string): string {
   return message
     .replace(/^error: /, "")
-    .replace(/^(?:option|command-argument) '(\S+?)[ ,].*?' (?:argument|value) '.*?' is invalid(?: from \w+)?\. (.*)$/s, "$1: $2")
+    .replace(
+      /^(?:option|command-argument) '(\S+?)[ ,].*?' (?:argument|value) '.*?' is invalid(?: from \w+)?\. (.*)$/s,
+      "$1: $2",
+    )
     .replace(/^required option '(.*)' not specified$/, "$1: expected this option, found it missing")
     .replace(/^missing required argument '(.*)'$/, "<$1>: expected this argument, found it missing")
     .replace(/^option '(.*)' argument missing$/, "$1: expected a value, found none")
-    .replace(/^too many arguments for '(\w+)'\. Expected (\d+) .* but got (\d+): (.*)\.$/, "$1: expected $2 arguments, found $3: $4")
+    .replace(
+      /^too many arguments for '(\w+)'\. Expected (\d+) .* but got (\d+): (.*)\.$/,
+      "$1: expected $2 arguments, found $3: $4",
+    )
     .replace(/\n?\(Did you mean (.*)\?\)/, "; the nearest is $1")
     .replaceAll("'", "");
 }

@@ -115,7 +115,9 @@ function setUpLine({ device, parameters, initialisedFrom, seconds, iteration, it
   const images = initialisedFrom > 0 ? `, initialised from ${initialisedFrom} images` : "";
   const { threads, isa } = device;
   const where = `${device.device}, ${threads} thread${threads === 1 ? "" : "s"}, ${isa}`;
-  return `${parameters.toLocaleString("en-US")} parameters on ${where}; set up in ${duration(seconds)}${images}${start}`;
+  return `${parameters.toLocaleString("en-US")} parameters on ${where}; set up in ${
+    duration(seconds)
+  }${images}${start}`;
 }
 
 function iterationLine({ iteration, iterations, metrics }: IterationEvent, rate: number): string {

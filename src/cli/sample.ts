@@ -75,10 +75,18 @@ async function expectWritable(out: string, target: Target): Promise<void> {
     throw new CoopFlowError(`cannot write ${out}: ${systemReason(error)}; choose another --out`, { cause: error });
   }
   const isFolder = await stat(out).then((found) => found.isDirectory(), () => false);
-  if (target !== "folder" && isFolder) throw new CoopFlowError(`cannot write ${out}: it is a folder; choose another --out`);
+  if (target !== "folder" && isFolder) {
+    throw new CoopFlowError(`cannot write ${out}: it is a folder; choose another --out`);
+  }
 }
 
-async function writeFolder(model: CoopFlow, out: string, count: number, how: SampleOptions, grid: boolean): Promise<void> {
+async function writeFolder(
+  model: CoopFlow,
+  out: string,
+  count: number,
+  how: SampleOptions,
+  grid: boolean,
+): Promise<void> {
   const digits = Math.max(6, String(count - 1).length);
   for (let first = 0; first < count; first += CHUNK) {
     const samples = await model.sample(Math.min(CHUNK, count - first), { ...how, first });

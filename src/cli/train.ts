@@ -3,13 +3,14 @@ import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { CancelledError, CoopFlowError, UsageError } from "../errors.ts";
 import type { CoopFlowConfig } from "../coopflow/config.ts";
+import { checkDataset } from "../coopflow/inference.ts";
 import { RunDirectory } from "../coopflow/run_directory.ts";
 import { train } from "../coopflow/trainer.ts";
 import type { Split } from "../data/dataset.ts";
 import { digits } from "../data/digits.ts";
 import { openDataset } from "../data/open.ts";
 import { systemCode, systemReason } from "../io/system_error.ts";
-import { type ConfigOptions, configFrom } from "./config_source.ts";
+import { configFrom, type ConfigOptions } from "./config_source.ts";
 import { listenForInterruption } from "./interruption.ts";
 import { createPrinter } from "./progress.ts";
 
@@ -66,8 +67,14 @@ async function startRun(options: TrainCommandOptions): Promise<Job> {
   return { run: await RunDirectory.create(path, config), config, data, dataPath };
 }
 
+/** Opens the data and checks that it is what the configuration says, before anything is written. */
 async function openData(path: string | null, config: CoopFlowConfig, shown?: string): Promise<Split> {
-  if (path !== null) return await openDataset(shown ?? path);
+  const data = path === null ? await builtIn(config) : await openDataset(shown ?? path);
+  for (const part of [data.train, data.heldout]) if (part !== undefined) checkDataset(config, part);
+  return data;
+}
+
+async function builtIn(config: CoopFlowConfig): Promise<Split> {
   const data = await digits();
   const { height, width, channels } = config.data;
   const { train: images } = data;

@@ -6,9 +6,8 @@ import { encodeExprs } from "./expr_code.ts";
 import { ABI_VERSION, OP_TABLE_HASH } from "./opcodes.ts";
 
 function attributes(node: Node): string {
-  // Interned ids differ from process to process: expressions go in as code, constants as their values.
+  // Interned ids differ from process to process: expressions go in as code.
   if (node.op === "map") return `${node.attrs.shape}|${encodeExprs([node.attrs.expr], node.inputs.length)}`;
-  if (node.op === "constant") return `${node.attrs.shape}|${createHash("sha256").update(new Uint8Array(node.attrs.data.buffer)).digest("hex")}`;
   return OPS[node.op].text(node.attrs as Attrs[Op] as never);
 }
 

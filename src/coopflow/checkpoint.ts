@@ -79,7 +79,9 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
     }
     digest.add(name, tensor.bytes);
     const value = toFloat32(tensor);
-    if (value.length !== elements(shape)) throw new CheckpointError(`${path}: ${name}: expected ${elements(shape)} values`);
+    if (value.length !== elements(shape)) {
+      throw new CheckpointError(`${path}: ${name}: expected ${elements(shape)} values`);
+    }
     values.set(name, value);
   }
   if (digest.text() !== file.metadata.get("sha256")) {

@@ -68,7 +68,8 @@ const optimizer = ({ betas, clip }: OptimizerDefaults) => ({
   decayLast: fraction().default(0).describe("Over this last part of the iterations the rate falls linearly to 0"),
 });
 
-const AVERAGE = (): z.ZodDefault<z.ZodUnion<readonly [z.ZodNumber, typeof OFF]>> => z.union([beta(), OFF]).default("off");
+const AVERAGE = (): z.ZodDefault<z.ZodUnion<readonly [z.ZodNumber, typeof OFF]>> =>
+  z.union([beta(), OFF]).default("off");
 
 const TRAINING = z.strictObject({
   batch: count(1).default(28).describe("Images per iteration, data and synthesised alike"),
@@ -90,12 +91,18 @@ const TRAINING = z.strictObject({
   sampleEvery: count(1).default(500).describe("Iterations between pictures of samples"),
 });
 
+const SAMPLING = z.strictObject({
+  undoBound: z.boolean().default(false)
+    .describe("Undo the logit's 0.9 in proposals, so that they reach ±1 as data do; the reference does not"),
+});
+
 const SCHEMA = z.strictObject({
   data: DATA.prefault({}),
   flow: FLOW.prefault({}),
   energy: ENERGY.prefault({}),
   langevin: LANGEVIN.prefault({}),
   training: TRAINING.prefault({}),
+  sampling: SAMPLING.prefault({}),
   seed: count(0).max(0xffffffff).default(0).describe("Seed of everything that is drawn"),
 });
 

@@ -29,7 +29,11 @@ export class Engine implements Disposable {
    * @param valueOf the value of each state
    * @throws {NativeError} if the library is missing or refuses
    */
-  static open(options: DeviceOptions, states: readonly StateSpec[], valueOf: (spec: StateSpec) => Float32Array): Engine {
+  static open(
+    options: DeviceOptions,
+    states: readonly StateSpec[],
+    valueOf: (spec: StateSpec) => Float32Array,
+  ): Engine {
     const device = Device.open(options);
     try {
       for (const spec of states) device.setState(spec.name, owned(valueOf(spec)), spec.shape);

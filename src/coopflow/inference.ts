@@ -46,7 +46,9 @@ export function checkDataset(config: CoopFlowConfig, dataset: Dataset): void {
     if (dataset[key] === config.data[key]) continue;
     const images = `${dataset.height}×${dataset.width}×${dataset.channels} with ${dataset.levels} levels`;
     throw new DataError(
-      `data.${key}: expected ${config.data[key]} as configured, found ${dataset[key]} in ${dataset.name} (${images}); ` +
+      `data.${key}: expected ${config.data[key]} as configured, found ${
+        dataset[key]
+      } in ${dataset.name} (${images}); ` +
         `choose other data, or another configuration`,
     );
   }
@@ -57,10 +59,14 @@ export function checkImages(config: CoopFlowConfig, images: Float32Array): void 
   const { height, width, channels } = config.data;
   const size = height * width * channels;
   if (images.length === 0 || images.length % size !== 0) {
-    throw new DataError(`expected images of ${height}×${width}×${channels} = ${size} values, found ${images.length} values`);
+    throw new DataError(
+      `expected images of ${height}×${width}×${channels} = ${size} values, found ${images.length} values`,
+    );
   }
   const bad = images.findIndex((value) => !(value >= -1 && value <= 1));
-  if (bad >= 0) throw new DataError(`expected values in [−1, 1], found ${images[bad]} in image ${Math.floor(bad / size)}`);
+  if (bad >= 0) {
+    throw new DataError(`expected values in [−1, 1], found ${images[bad]} in image ${Math.floor(bad / size)}`);
+  }
 }
 
 /** Which networks are taken from their averages, and a name for that. */

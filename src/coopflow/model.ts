@@ -7,11 +7,19 @@ import { type Checkpoint, readCheckpoint, writeCheckpoint } from "./checkpoint.t
 import { type CoopFlowConfig, type CoopFlowConfigInput, parseConfig } from "./config.ts";
 import { Engine } from "./engine.ts";
 import type { FitEvent, SetUpEvent } from "./events.ts";
-import { checkDataset, checkImages, type Densities, drawSamples, type SampleOptions, type Samples, scoreImages } from "./inference.ts";
+import {
+  checkDataset,
+  checkImages,
+  type Densities,
+  drawSamples,
+  type SampleOptions,
+  type Samples,
+  scoreImages,
+} from "./inference.ts";
 import { checkFinite, iterationEvent, nextCounters } from "./iteration.ts";
 import { initialiseProgram, learnProgram } from "./model_programs.ts";
 import { type Counters, FRESH, learnScalars } from "./schedule.ts";
-import { averagedNetworks, elements, modelStates, type ModelStates, type StateSpec } from "./states.ts";
+import { averagedNetworks, elements, type ModelStates, modelStates, type StateSpec } from "./states.ts";
 
 /** How to open a model. */
 export interface ModelOptions extends DeviceOptions {
@@ -237,7 +245,9 @@ export class CoopFlow implements AsyncDisposable {
 
   #expectInitialised(what: string): void {
     if (this.#counters.initialised) return;
-    throw new UsageError(`${what}: expected a model that has begun to learn, found a fresh one; call fit or load a checkpoint`);
+    throw new UsageError(
+      `${what}: expected a model that has begun to learn, found a fresh one; call fit or load a checkpoint`,
+    );
   }
 
   /** Cancels what runs and frees everything. Closing twice does nothing. */
@@ -250,4 +260,3 @@ export class CoopFlow implements AsyncDisposable {
     return Promise.resolve();
   }
 }
-

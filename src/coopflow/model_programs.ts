@@ -60,6 +60,7 @@ export function sampleProgram(config: CoopFlowConfig, averaged: Averaged): Model
     batch: config.training.batch,
     chain: chainConfigOf(config),
     averaged,
+    undoBound: config.sampling.undoBound,
   });
 }
 

@@ -5,7 +5,15 @@ import { Graph, type Value } from "../graph/graph.ts";
 import { training } from "../nn/context.ts";
 import type { CoopFlowConfig } from "./config.ts";
 import { chainConfigOf, energyOptimizerOf, flowOptimizerOf, modelConfigOf } from "./model_programs.ts";
-import { chainOptions, declareModels, imagesShape, keyFeed, latent, type ModelProgram, type Models } from "./programs/program.ts";
+import {
+  chainOptions,
+  declareModels,
+  imagesShape,
+  keyFeed,
+  latent,
+  type ModelProgram,
+  type Models,
+} from "./programs/program.ts";
 import { applyUpdate, energyUpdate, flowUpdate } from "./programs/updates.ts";
 
 /** Names of the phases, in the order in which they run. */
@@ -31,7 +39,13 @@ const BUILDERS: Readonly<Record<Phase, (setting: Setting) => void>> = {
   },
   flow_update: ({ g, models, shape, config }) => {
     const optimizer = flowOptimizerOf(config);
-    const update = flowUpdate(models.flow, training(keyFeed(g), "update/"), feed(g, "images", shape), undefined, optimizer);
+    const update = flowUpdate(
+      models.flow,
+      training(keyFeed(g), "update/"),
+      feed(g, "images", shape),
+      undefined,
+      optimizer,
+    );
     applyUpdate(g, "flow", update, yes(g), optimizer);
     g.fetch("loss", update.report["flow_nll"] ?? yes(g));
   },

@@ -9,7 +9,7 @@ import { removeTemporaries, syncFolder, writeAtomic } from "../io/atomic.ts";
 import { cutJsonLines } from "../io/json_lines.ts";
 import { systemCode, systemReason } from "../io/system_error.ts";
 import { type Checkpoint, readCheckpoint } from "./checkpoint.ts";
-import { type CoopFlowConfig, configJsonSchema, parseConfig } from "./config.ts";
+import { configJsonSchema, type CoopFlowConfig, parseConfig } from "./config.ts";
 import { acquireLock, type RunLock } from "./run_lock.ts";
 
 /** How many checkpoints are kept. */
@@ -226,7 +226,9 @@ export function parseJson(text: string, path: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new DataError(`${path}: expected JSON, found ${error instanceof Error ? error.message : error}`, { cause: error });
+    throw new DataError(`${path}: expected JSON, found ${error instanceof Error ? error.message : error}`, {
+      cause: error,
+    });
   }
 }
 

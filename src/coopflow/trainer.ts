@@ -22,6 +22,8 @@ export interface TrainOptions extends DeviceOptions {
   readonly data: Split;
   /** Where the data came from, for a later resume; `null`: the built-in digits. */
   readonly dataPath: string | null;
+  /** Images of each kind that the report at the end is made from. Default 1,500. */
+  readonly reportImages?: number;
   /** Ends the run after saving a checkpoint of the last complete iteration. */
   readonly signal?: AbortSignal;
 }
@@ -72,7 +74,10 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
     if (iterations > 0) yield await draw(model, run, data.train, signal);
     if (data.heldout !== undefined && isMeasurable(data.heldout) && model.counters.initialised) {
       checkDataset(config, data.heldout);
-      const report = await measure(model, data.heldout, signal === undefined ? {} : { signal });
+      const report = await measure(model, data.heldout, {
+        ...(options.reportImages === undefined ? {} : { count: options.reportImages }),
+        ...(signal === undefined ? {} : { signal }),
+      });
       await run.writeJson("report.json", report);
       yield { type: "report", report };
     } else await run.writeJson("report.json", { iteration: model.counters.iteration });
@@ -136,7 +141,9 @@ function changes(before: RunEnvironment | undefined, now: RunEnvironment): strin
   const notices: string[] = [];
   for (const key of ["threads", "isa", "library"] as const) {
     if (before !== undefined && before[key] !== now[key]) {
-      notices.push(`${key}: ${before[key]} before, ${now[key]} now: the run goes on, but not bit for bit as it would have`);
+      notices.push(
+        `${key}: ${before[key]} before, ${now[key]} now: the run goes on, but not bit for bit as it would have`,
+      );
     }
   }
   return notices;
@@ -153,7 +160,9 @@ function expectSameModel(path: string, config: CoopFlowConfig, found: CoopFlowCo
   for (const [part, expected, actual] of parts) {
     if (JSON.stringify(expected) === JSON.stringify(actual)) continue;
     throw new CoopFlowError(
-      `${path}: ${part}: expected ${JSON.stringify(actual)} as in the run's checkpoint, found ${JSON.stringify(expected)} ` +
+      `${path}: ${part}: expected ${JSON.stringify(actual)} as in the run's checkpoint, found ${
+        JSON.stringify(expected)
+      } ` +
         `in its config.json; put it back, or start another run`,
     );
   }

@@ -1,4 +1,5 @@
 /** What models are written with: NumPy-like functions that append nodes, broadcast explicitly and fold what is free. */
+import { createHash } from "node:crypto";
 import { ShapeError } from "../errors.ts";
 import { constant as exprConstant, E, type Expr, input, inputsOf, substitute } from "./expr.ts";
 import type { Graph, Value } from "./graph.ts";
@@ -28,11 +29,10 @@ export function state(g: Graph, name: string, shape: Shape): Value {
   return g.add("state", { name, shape }, [])[0]!;
 }
 
-let constants = 0;
-
-/** A tensor known when the graph is built. Constants with the same `key` are the same. */
-export function constant(g: Graph, data: Float32Array, shape: Shape, key: string = `#${constants++}`): Value {
-  return g.add("constant", { data, shape, key }, [])[0]!;
+/** A tensor known when the graph is built; equal data of equal shape are one constant. */
+export function constant(g: Graph, data: Float32Array<ArrayBuffer>, shape: Shape): Value {
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  return g.add("constant", { data, shape, key: createHash("sha256").update(bytes).digest("hex") }, [])[0]!;
 }
 
 /** A tensor of one repeated value; free to broadcast, and folded into expressions. */

@@ -25,7 +25,7 @@ export function positionCode(g: Graph, length: number, channels: number): Value 
       data[p * channels + half + i] = Math.cos(angle);
     }
   }
-  return constant(g, data, [1, length, channels], `position ${length}x${channels}`);
+  return constant(g, data, [1, length, channels]);
 }
 
 /**

@@ -64,7 +64,7 @@ export class Program implements Disposable {
    * Runs once; runs of one program follow each other. All feeds must be given. `fetch` limits what is copied out (default all).
    * Throws UsageError for feeds that do not fit, CancelledError when cancelled, NativeError otherwise.
    */
-  run(feeds: Feeds = {}, fetch?: readonly string[]): Promise<Fetches> {
+  run(feeds: Feeds, fetch?: readonly string[]): Promise<Fetches> {
     const result = this.#pending.then(() => this.#run(feeds, fetch));
     this.#pending = result.catch(() => undefined);
     return result;

@@ -120,7 +120,7 @@ export const LAYER_OPS: GeneratorsOf<
     }),
   },
   conv_weight_grad: {
-    tolerance: 2e-5,
+    tolerance: 1e-5,
     reason: "Winograd in float32, summed over all pixels",
     make: make((c) => {
       const s = convSizes(c.dice);
@@ -128,7 +128,7 @@ export const LAYER_OPS: GeneratorsOf<
     }),
   },
   layer_norm: {
-    tolerance: 3e-6,
+    tolerance: 1e-6,
     reason: "float32 sums over channels",
     make: make((c) => {
       const [rows, k] = [c.dice.pick([1, 3, 70]), c.dice.pick([2, 3, 16, 33, 96])];
@@ -145,7 +145,7 @@ export const LAYER_OPS: GeneratorsOf<
     }),
   },
   attention: {
-    tolerance: 5e-6,
+    tolerance: 3e-6,
     reason: "float32 softmax and sums of products; the dropped weights are the same",
     make: make((c) => {
       const { attrs, kvq, key } = attentionCase(c);
@@ -153,7 +153,7 @@ export const LAYER_OPS: GeneratorsOf<
     }),
   },
   attention_grad: {
-    tolerance: 1e-5,
+    tolerance: 5e-6,
     reason: "float32, scores computed again from the log-sum-exp",
     make: make((c) => {
       const { attrs, kvq, key } = attentionCase(c);
@@ -162,7 +162,7 @@ export const LAYER_OPS: GeneratorsOf<
     }),
   },
   mixture: {
-    tolerance: 5e-6,
+    tolerance: 3e-6,
     reason: "float32 log-sum-exp; log-determinants are sums over positions",
     make: make((c) => {
       const { attrs, operands } = mixtureCase(c);
@@ -170,7 +170,7 @@ export const LAYER_OPS: GeneratorsOf<
     }),
   },
   mixture_grad: {
-    tolerance: 2e-5,
+    tolerance: 1e-5,
     reason: "float32 responsibilities, whose differences cancel",
     make: make((c) => {
       const { attrs, operands, images } = mixtureCase(c);
@@ -180,7 +180,7 @@ export const LAYER_OPS: GeneratorsOf<
     }),
   },
   mixture_inverse: {
-    tolerance: 2e-5,
+    tolerance: 5e-5,
     reason: "the root of a float32 function: its error is divided by the slope",
     make: make((c) => {
       const { attrs, operands } = mixtureCase(c);

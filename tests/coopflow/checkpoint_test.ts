@@ -30,7 +30,15 @@ describe("checkpoints", () => {
 
   it("hold the reference's names, averages and optimizer state", () => {
     const names = modelStates(config).all.map((spec) => spec.name);
-    for (const name of ["flow.bounds", "flow.flows.checkers.0.mean", "ebm.f.0.weight", "ema.ebm.f.0.weight", "adam.v.ebm.f.0.weight"]) {
+    for (
+      const name of [
+        "flow.bounds",
+        "flow.flows.checkers.0.mean",
+        "ebm.f.0.weight",
+        "ema.ebm.f.0.weight",
+        "adam.v.ebm.f.0.weight",
+      ]
+    ) {
       assertEquals(names.filter((other) => other === name), [name]);
     }
     const plain = parseConfig({ ...TINY, training: { ...TINY.training, averaging: {} } });

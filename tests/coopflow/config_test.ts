@@ -14,7 +14,12 @@ const WRONG: readonly [name: string, input: unknown, field: string, message: str
   ["T = 0", { langevin: { steps: 0 } }, "langevin.steps", "expected a number of at least 1, found 0"],
   ["half a step", { langevin: { steps: 2.5 } }, "langevin.steps", "expected a whole number, found 2.5"],
   ["an odd height", { data: { height: 7 } }, "data.height", "expected a multiple of 4, found 7"],
-  ["a size that the scales can't halve", { data: { width: 4 }, flow: { scales: [[0, 1], [0, 1], [0, 1]] } }, "data.width", "expected a multiple of 8"],
+  [
+    "a size that the scales can't halve",
+    { data: { width: 4 }, flow: { scales: [[0, 1], [0, 1], [0, 1]] } },
+    "data.width",
+    "expected a multiple of 8",
+  ],
   ["two channels", { data: { channels: 2 } }, "data.channels", "expected 1 or 3, found 2"],
   ["halves of one channel", { data: { channels: 1 }, flow: { scales: [[1, 1]] } }, "flow.scales.0.0", "found 1"],
   ["a text for a number", { training: { ebm: { lr: "a" } } }, "training.ebm.lr", 'expected a number, found "a"'],

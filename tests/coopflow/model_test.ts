@@ -5,6 +5,7 @@ import { CoopFlow } from "../../src/coopflow/model.ts";
 import { CancelledError, ConfigError, CoopFlowError, DataError, NativeError, UsageError } from "../../src/errors.ts";
 import { fromLevels, readAll } from "../../src/data/dataset.ts";
 import { withFolder } from "../io/support.ts";
+import { THREADS } from "./native.ts";
 import { TINY, tinyImages } from "./support.ts";
 
 async function learn(model: CoopFlow, iterations: number): Promise<FitEvent[]> {
@@ -13,7 +14,7 @@ async function learn(model: CoopFlow, iterations: number): Promise<FitEvent[]> {
 
 describe("CoopFlow", () => {
   it("learns, telling of each iteration", async () => {
-    await using model = await CoopFlow.create(TINY);
+    await using model = await CoopFlow.create(TINY, THREADS);
     const events = await learn(model, 3);
     assertEquals(events.map((event) => event.type), ["set-up", "iteration", "iteration", "iteration", "finished"]);
     const [setUp, first] = events;
@@ -26,13 +27,13 @@ describe("CoopFlow", () => {
 
   it("does in two calls what it does in one, and the same in a second process's place", async () => {
     await withFolder(async (folder) => {
-      await using whole = await CoopFlow.create(TINY);
+      await using whole = await CoopFlow.create(TINY, THREADS);
       await learn(whole, 4);
       await whole.save(`${folder}/whole`);
-      await using parts = await CoopFlow.create({ ...TINY, training: { ...TINY.training, iterations: 4 } });
+      await using parts = await CoopFlow.create({ ...TINY, training: { ...TINY.training, iterations: 4 } }, THREADS);
       for await (const event of parts.fit(tinyImages())) if (event.type === "iteration" && event.iteration === 2) break;
       await parts.save(`${folder}/half`);
-      await using loaded = await CoopFlow.load(`${folder}/half`);
+      await using loaded = await CoopFlow.load(`${folder}/half`, THREADS);
       await learn(loaded, 4);
       await loaded.save(`${folder}/parts`);
       assertEquals(await Deno.readFile(`${folder}/whole`), await Deno.readFile(`${folder}/parts`));
@@ -40,7 +41,7 @@ describe("CoopFlow", () => {
   });
 
   it("draws image i from the seed and i alone", async () => {
-    await using model = await CoopFlow.create(TINY);
+    await using model = await CoopFlow.create(TINY, THREADS);
     await learn(model, 1);
     const whole = await model.sample(11, { seed: 5 });
     const parts = [await model.sample(3, { seed: 5 }), await model.sample(8, { seed: 5, first: 3 })];
@@ -54,7 +55,7 @@ describe("CoopFlow", () => {
   });
 
   it("scores images, a part of a batch like a whole one", async () => {
-    await using model = await CoopFlow.create(TINY);
+    await using model = await CoopFlow.create(TINY, THREADS);
     await learn(model, 1);
     const images = readAll(tinyImages(6));
     const { bitsPerDim, energies } = await model.density(images);
@@ -66,7 +67,7 @@ describe("CoopFlow", () => {
   });
 
   it("stops at a signal, as the last complete iteration left it", async () => {
-    await using model = await CoopFlow.create(TINY);
+    await using model = await CoopFlow.create(TINY, THREADS);
     const controller = new AbortController();
     const error = await assertRejects(async () => {
       for await (const event of model.fit(tinyImages(), { iterations: 50, signal: controller.signal })) {
@@ -81,7 +82,7 @@ describe("CoopFlow", () => {
 
   it("stops at a value that is not finite, naming it, with its state as it was", async () => {
     const wild = { ...TINY, training: { ...TINY.training, flow: { lr: 1e30 }, ebm: { lr: 1e30 } } };
-    await using model = await CoopFlow.create(wild);
+    await using model = await CoopFlow.create(wild, THREADS);
     await assertRejects(() => learn(model, 50), CoopFlowError, "expected finite values, found");
     const { iteration } = model.counters;
     await assertRejects(() => learn(model, 50), CoopFlowError, `iteration ${iteration + 1}: `);
@@ -89,7 +90,7 @@ describe("CoopFlow", () => {
 
   it("skips updates whose norm is not below the threshold, and their schedules wait", async () => {
     const strict = { ...TINY, training: { ...TINY.training, flow: { threshold: 1e-9 } } };
-    await using model = await CoopFlow.create(strict);
+    await using model = await CoopFlow.create(strict, THREADS);
     await learn(model, 3);
     assertEquals(model.counters, { iteration: 3, flowUpdates: 0, ebmUpdates: 3, initialised: true });
   });
@@ -97,10 +98,14 @@ describe("CoopFlow", () => {
   it("refuses what it can't use", async () => {
     await assertRejects(() => CoopFlow.create({ data: { height: 5 } }), ConfigError, "data.height");
     await assertRejects(() => CoopFlow.create(TINY, { threads: -1 }), UsageError, "threads");
-    await using model = await CoopFlow.create(TINY);
+    await using model = await CoopFlow.create(TINY, THREADS);
     await assertRejects(() => model.sample(1), UsageError, "fresh");
     const large = fromLevels({ name: "large", height: 8, width: 4, channels: 1, levels: 4, data: new Uint8Array(64) });
-    await assertRejects(() => Array.fromAsync(model.fit(large)), DataError, "data.height: expected 4 as configured, found 8");
+    await assertRejects(
+      () => Array.fromAsync(model.fit(large)),
+      DataError,
+      "data.height: expected 4 as configured, found 8",
+    );
     const deep = fromLevels({ name: "deep", height: 4, width: 4, channels: 1, levels: 9, data: new Uint8Array(64) });
     await assertRejects(() => Array.fromAsync(model.fit(deep)), DataError, "data.levels");
     await learn(model, 1);
@@ -110,7 +115,7 @@ describe("CoopFlow", () => {
   });
 
   it("frees what it has when closed, once and for all", async () => {
-    const model = await CoopFlow.create(TINY);
+    const model = await CoopFlow.create(TINY, THREADS);
     model.close();
     model.close();
     assertThrows(() => model.device, NativeError, "closed");

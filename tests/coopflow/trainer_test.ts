@@ -6,6 +6,7 @@ import { listCheckpoints, RunDirectory } from "../../src/coopflow/run_directory.
 import { train } from "../../src/coopflow/trainer.ts";
 import { CancelledError, CheckpointError, CoopFlowError, UsageError } from "../../src/errors.ts";
 import { namesIn, withFolder } from "../io/support.ts";
+import { THREADS } from "./native.ts";
 import { TINY, tinyImages } from "./support.ts";
 
 const config = parseConfig(TINY);
@@ -22,8 +23,8 @@ async function run(
   await using held = directory;
   const events: TrainEvent[] = [];
   const { stop, signal } = options;
-  const cancel = signal === undefined ? {} : { signal };
-  for await (const event of train({ run: held, config: options.config ?? config, data, dataPath: null, ...cancel })) {
+  const settings = { ...THREADS, reportImages: 12, ...(signal === undefined ? {} : { signal }) };
+  for await (const event of train({ run: held, config: options.config ?? config, data, dataPath: null, ...settings })) {
     events.push(event);
     if (stop?.(event)) break;
   }
@@ -60,7 +61,8 @@ describe("train", () => {
       for (const at of [0, 1, 3, 5]) {
         const path = `${folder}/left-${at}`;
         await run(path, {
-          stop: (event) => at === 0 ? event.type === "checkpoint" : event.type === "iteration" && event.iteration === at,
+          stop: (event) =>
+            at === 0 ? event.type === "checkpoint" : event.type === "iteration" && event.iteration === at,
         });
         await run(path);
         assertEquals(await Deno.readFile(`${path}/${last}`), expected);
@@ -134,7 +136,10 @@ describe("train", () => {
 
   it("leaves the last good checkpoint when a value is not finite", async () => {
     await withFolder(async (folder) => {
-      const wild = parseConfig({ ...TINY, training: { ...TINY.training, iterations: 60, flow: { lr: 1e30, warmUp: 4 } } });
+      const wild = parseConfig({
+        ...TINY,
+        training: { ...TINY.training, iterations: 60, flow: { lr: 1e30, warmUp: 4 } },
+      });
       await assertRejects(() => run(folder, { config: wild }), CoopFlowError, "expected finite values");
       const before = await listCheckpoints(folder);
       assert(before.length > 0);

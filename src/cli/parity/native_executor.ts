@@ -14,7 +14,7 @@ interface Loaded {
 
 /** Copies of a tensor as the native side takes them. */
 function float32(data: ArrayLike<number>): Float32Array<ArrayBuffer> {
-  return Float32Array.from(data);
+  return new Float32Array(data);
 }
 
 /** A device and the program it ran last. Cases run one after the other, so one program is enough, and its states do not pile up. */
@@ -35,7 +35,7 @@ export class NativeExecutor implements Disposable {
     const given = program.info.feeds.map(({ name, dtype }) => {
       const data = feeds[name];
       if (!data) throw new Error(`expected a feed "${name}", found ${Object.keys(feeds).join(", ")}`);
-      return [name, dtype === "u32" ? Uint32Array.from(data) : float32(data)] as const;
+      return [name, dtype === "u32" ? new Uint32Array(data) : float32(data)] as const;
     });
     const fetches = await program.run(Object.fromEntries(given));
     const assigned = graph.results.flatMap((r) => (r.kind === "assign" ? [r.name] : []));

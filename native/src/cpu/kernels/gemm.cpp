@@ -63,6 +63,7 @@ void tile(const Tile& t) {
 #pragma GCC unroll 5
         for (int i = 0; i < (R + 2) / 3; ++i) ++p[i];
       } else {
+        __builtin_prefetch(a + 16 * g.a_k);
         a += g.a_k;
       }
     }

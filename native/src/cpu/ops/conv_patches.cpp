@@ -19,24 +19,27 @@ class Patches {
   size_t length() const { return s_.i * s_.taps(); }
 
   void gather(const float* x, size_t m, float* to) const {
-    visit(m, [&](size_t tap, const float* pixel) {
-      for (size_t i = 0; i < s_.i; ++i) to[i * s_.taps() + tap] = pixel ? pixel[i] : 0;
-    }, x);
+    visit(m, x, [&](size_t tap, const float* pixel, size_t i0, size_t i1) {
+      for (size_t i = i0; i < i1; ++i) to[i * s_.taps() + tap] = pixel ? pixel[i] : 0;
+    });
   }
   void scatter(const float* from, size_t m, float* dx) const {
-    visit(m, [&](size_t tap, float* pixel) {
-      for (size_t i = 0; pixel && i < s_.i; ++i) pixel[i] += from[i * s_.taps() + tap];
-    }, dx);
+    visit(m, dx, [&](size_t tap, float* pixel, size_t i0, size_t i1) {
+      for (size_t i = i0; pixel && i < i1; ++i) pixel[i] += from[i * s_.taps() + tap];
+    });
   }
 
  private:
-  template <class F, class T>
-  void visit(size_t m, F&& f, T* image) const {
+  // A block of channels at a time, so that the lines of the patch that all taps share stay in the first-level cache.
+  template <class T, class F>
+  void visit(size_t m, T* image, F&& f) const {
     const size_t n = m / (s_.oh * s_.ow), oy = m / s_.ow % s_.oh, ox = m % s_.ow;
-    for (size_t t = 0; t < s_.taps(); ++t) {
-      const size_t y = oy * s_.stride + t / s_.kw - s_.padding, x = ox * s_.stride + t % s_.kw - s_.padding;  // wrap around when negative
-      f(t, y < s_.h && x < s_.w ? image + ((n * s_.h + y) * s_.w + x) * s_.i : nullptr);
-    }
+    constexpr size_t kChannels = 64;
+    for (size_t i = 0; i < s_.i; i += kChannels)
+      for (size_t t = 0; t < s_.taps(); ++t) {
+        const size_t y = oy * s_.stride + t / s_.kw - s_.padding, x = ox * s_.stride + t % s_.kw - s_.padding;  // wrap around when negative
+        f(t, y < s_.h && x < s_.w ? image + ((n * s_.h + y) * s_.w + x) * s_.i : nullptr, i, std::min(s_.i, i + kChannels));
+      }
   }
   ConvShape s_;
 };

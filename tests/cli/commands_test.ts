@@ -1,0 +1,99 @@
+import { describe, it } from "@std/testing/bdd";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { openDataset } from "../../src/data/open.ts";
+import { readSafetensors } from "../../src/io/safetensors.ts";
+import { namesIn, withFolder } from "../io/support.ts";
+import { run, start, tinyFiles } from "./support.ts";
+
+const types = (out: string): string[] => out.trim().split("\n").map((line) => JSON.parse(line).type);
+
+describe("train and sample", () => {
+  it("train, go on, draw images in every form, each the same image", async () => {
+    await withFolder(async (folder) => {
+      const tiny = await tinyFiles(folder);
+      const first = await run(folder, ["train", ...tiny, "--iterations", "2", "--json"]);
+      assertEquals(first.code, 0, first.err);
+      assertEquals(types(first.out), [
+        "notice",
+        "set-up",
+        "checkpoint",
+        "iteration",
+        "iteration",
+        "checkpoint",
+        "finished",
+        "samples",
+      ]);
+      assertEquals(namesIn(`${folder}/runs`), ["tiny-1"]);
+
+      const again = await run(folder, ["train", "--resume", "runs/tiny-1"]);
+      assertEquals(again.code, 0, again.err);
+      assertStringIncludes(again.out, "finished: 2 iterations, nothing to do");
+      const more = await run(folder, ["train", "--resume", "runs/tiny-1", "--iterations", "3", "--quiet"]);
+      assertEquals([more.code, more.out, more.err], [0, "", ""]);
+
+      const draw = (...args: string[]) => run(folder, ["sample", "runs/tiny-1", "--threads", "1", ...args]);
+      for (
+        const args of [
+          ["--count", "5", "--out", "all", "--grid"],
+          ["--count", "5", "--out", "all.png"],
+          ["--count", "5", "--out", "all.safetensors", "--seed", "3"],
+          ["--count", "3", "--out", "some.safetensors", "--live-parameters"],
+          ["--count", "3", "--out", "averaged.safetensors"],
+        ]
+      ) {
+        const { code, err } = await draw(...args);
+        assertEquals(code, 0, err);
+      }
+      assertEquals(namesIn(`${folder}/all`).length, 6);
+      const all = await readSafetensors(`${folder}/all.safetensors`);
+      const averaged = await readSafetensors(`${folder}/averaged.safetensors`);
+      assertEquals(all.tensors.get("images")?.shape, [5, 4, 4, 1]);
+      assertEquals(all.tensors.get("images")?.bytes.subarray(0, 192), averaged.tensors.get("images")?.bytes);
+      assertEquals((await openDataset(`${folder}/all.safetensors`)).train.count, 5);
+    });
+  });
+
+  for (const [name, signals] of [["Ctrl-C twice in a row", ["SIGINT", "SIGINT"]], ["SIGTERM", ["SIGTERM"]]] as const) {
+    it(`${name} saves the last complete iteration and ends with 130`, async () => {
+      await withFolder(async (folder) => {
+        const tiny = await tinyFiles(folder);
+        const child = start(folder, ["train", ...tiny, "--iterations", "100000", "--out", "run", "--json"]);
+        const errors = new Response(child.stderr).text();
+        let out = "";
+        let sent = false;
+        for await (const chunk of child.stdout.pipeThrough(new TextDecoderStream())) {
+          out += chunk;
+          if (sent || !out.includes('"type":"iteration","iteration":3,')) continue;
+          sent = true;
+          signals.forEach((signal, k) => setTimeout(() => child.kill(signal), 50 * k));
+        }
+        assertEquals((await child.status).code, 130);
+        assertStringIncludes(await errors, "coopflow: interrupted; go on with --resume run");
+        const iteration = (await Deno.readTextFile(`${folder}/run/metrics.jsonl`)).trim().split("\n").length;
+        assert(namesIn(`${folder}/run/checkpoints`).includes(`iteration_${iteration}.safetensors`));
+        assertEquals(namesIn(`${folder}/run`).includes("lock"), false);
+      });
+    });
+  }
+});
+
+describe("bench", () => {
+  it("gives the fields that the comparison needs", async () => {
+    const args = ["bench", "--batch", "2", "--steps", "1", "--reps", "1", "--warmup", "0", "--threads", "1", "--json"];
+    const { code, out, err } = await run("/", args);
+    assertEquals(code, 0, err);
+    const result = JSON.parse(out);
+    for (
+      const field of [
+        "flow_sample_s",
+        "langevin_s",
+        "flow_update_s",
+        "ebm_update_s",
+        "iteration_s",
+        "images_per_s_sampling",
+        "peak_host_mb",
+      ]
+    ) assert(result[field] > 0, field);
+    assertEquals([result.config, result.batch, result.steps], ["digits", 2, 1]);
+  });
+});
