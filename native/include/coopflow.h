@@ -133,6 +133,29 @@ CF_API int32_t cf_program_profile(cf_program program, uint32_t enable, cf_error*
 /* JSON: [{"index","op","name","calls","seconds","flops" (of one call)}…], in program order. */
 CF_API int32_t cf_program_profile_report(cf_program program, char* out, uint64_t len, uint64_t* needed, cf_error* err) CF_NOEXCEPT;
 
+/* ---- kernels alone -----------------------------------------------------------------------------------------------------------------
+ * For runtimes that have models of their own. Each call runs on the context's worker, threads and instruction set. What a shape needs is
+ * prepared at its first call and kept (for the last 64 shapes). Pointers are read and written during the call only. */
+
+/* y[n,h',w',o] = bias[o] + sum x[n, h*stride+r-padding, w*stride+s-padding, i] * weight[o,i,r,s]. x: [n,height,width,channels_in] (NHWC);
+ * weight: [channels_out,channels_in,kernel,kernel]; bias: [channels_out] or NULL; y: [n,h',w',channels_out], h' = (height+2*padding-kernel)/stride+1.
+ * 3x3 kernels with stride 1 and padding 1 use Winograd's algorithm where both channel counts are at least 16. */
+CF_API int32_t cf_conv2d(cf_context ctx, const float* x, uint32_t n, uint32_t height, uint32_t width, uint32_t channels_in, const float* weight,
+                         const float* bias, uint32_t channels_out, uint32_t kernel, uint32_t stride, uint32_t padding, float* y, cf_error* err) CF_NOEXCEPT;
+
+/* Mixture-of-logistics coupling of Flow++ (Ho et al. 2019). x, y: [n,pixels,channels]; params: [n,pixels,channels*(2+3*components)], the coupling
+ * network's output in groups of `channels`: log-scale | shift | logits | means | log-scales; rescale: [channels]; logdet: [n].
+ * forward: data to latent, y = (logit F(x) + shift) * exp(rescale*tanh(log-scale)). inverse: latent to data; logdet is that of the inverse. */
+CF_API int32_t cf_coupling_forward(cf_context ctx, const float* x, const float* params, const float* rescale, uint32_t n, uint32_t pixels,
+                                   uint32_t channels, uint32_t components, float* y, float* logdet, cf_error* err) CF_NOEXCEPT;
+CF_API int32_t cf_coupling_inverse(cf_context ctx, const float* y, const float* params, const float* rescale, uint32_t n, uint32_t pixels,
+                                   uint32_t channels, uint32_t components, float* x, float* logdet, cf_error* err) CF_NOEXCEPT;
+
+/* One Langevin step for `count` values: clamp(x + clamp(step_size^2/2 * gradient, -move_clamp, move_clamp) + step_size*noise, low, high).
+ * noise: standard normal draws, or NULL for none. move_clamp, low, high: +-INFINITY for none. out may be x. */
+CF_API int32_t cf_langevin_update(cf_context ctx, const float* x, const float* gradient, const float* noise, uint32_t count, float step_size,
+                                  float move_clamp, float low, float high, float* out, cf_error* err) CF_NOEXCEPT;
+
 #ifdef __cplusplus
 }
 #endif

@@ -191,7 +191,7 @@ void test_extremes() {
   for (size_t i = 0; i < 4; ++i) p[i * 8 + 4] = -1, p[i * 8 + 5] = 1, p[i * 8 + 6] = p[i * 8 + 7] = -20;
   x[0] = 50, x[1] = -50, x[2] = 0.25f, x[3] = NAN;
   std::vector<double> y, logdet;
-  forward({1, 3, 1, 2}, wide(x), wide(p), wide(rescale), y, logdet);
+  forward(s, wide(x), wide(p), wide(rescale), y, logdet);
   Array dy({1, 4, 1}), dl({1});
   for (size_t i = 0; i < 4; ++i) dy[i] = 1;
   dl[0] = 1;

@@ -1,6 +1,7 @@
 // Contexts and state.
 #include <oneapi/dnnl/dnnl.h>
 
+#include "abi/direct.h"
 #include "abi/guard.h"
 #include "abi/handles.h"
 #include "abi/json.h"
@@ -56,7 +57,11 @@ int32_t cf_context_create(const char* device, int32_t threads, int32_t isa, uint
 }
 
 int32_t cf_context_destroy(cf_context ctx, cf_error* err) noexcept {
-  return guarded("cf_context_destroy", err, [&] { Handles::instance().take_context(ctx, "cf_context_destroy")->shutdown(); });
+  return guarded("cf_context_destroy", err, [&] {
+    const auto context = Handles::instance().take_context(ctx, "cf_context_destroy");
+    forget_direct(ctx);
+    context->shutdown();
+  });
 }
 
 int32_t cf_context_info(cf_context ctx, char* out, uint64_t len, uint64_t* needed, cf_error* err) noexcept {

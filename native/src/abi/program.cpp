@@ -31,7 +31,7 @@ int32_t cf_program_load(cf_context ctx, const void* bytes, uint64_t n, uint32_t 
     require(bytes != nullptr, op, "bytes is NULL");
     require((flags & ~uint32_t{CF_CREATE_MISSING_STATE}) == 0, op, "unknown flags " + std::to_string(flags));
     const auto context = Handles::instance().context(ctx, op);
-    const auto program = context->load(static_cast<const uint8_t*>(bytes), n, flags & CF_CREATE_MISSING_STATE);
+    const auto program = context->load(decode(static_cast<const uint8_t*>(bytes), n), flags & CF_CREATE_MISSING_STATE);
     try {
       *out = Handles::instance().add(ctx, program);
     } catch (...) {

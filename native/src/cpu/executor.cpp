@@ -134,8 +134,8 @@ void Context::grow(uint64_t arena, uint64_t scratch) {
   workspace_ = next;
 }
 
-std::shared_ptr<Loaded> Context::load(const uint8_t* bytes, size_t n, bool create_missing) {
-  auto p = std::make_shared<Loaded>(decode(bytes, n), device_);
+std::shared_ptr<Loaded> Context::load(Program program, bool create_missing) {
+  auto p = std::make_shared<Loaded>(std::move(program), device_);
   const std::lock_guard<std::mutex> hold(mutex_);
   check_open();
   grow(p->arena_bytes, p->scratch_bytes);

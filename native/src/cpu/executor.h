@@ -100,7 +100,8 @@ class Context {
   };
   std::vector<StateInfo> list_states() const;
 
-  std::shared_ptr<Loaded> load(const uint8_t* bytes, size_t n, bool create_missing);
+  /// `program` is validated (decode) or was made by the library itself.
+  std::shared_ptr<Loaded> load(Program program, bool create_missing);
   /// Cancels the program's runs and waits for them.
   void unload(const std::shared_ptr<Loaded>& program);
   void feed(Loaded& program, uint32_t index, const void* data, uint64_t bytes);

@@ -63,7 +63,6 @@ void tile(const Tile& t) {
 #pragma GCC unroll 5
         for (int i = 0; i < (R + 2) / 3; ++i) ++p[i];
       } else {
-        __builtin_prefetch(a + 16 * g.a_k);
         a += g.a_k;
       }
     }
@@ -120,17 +119,23 @@ void gemm(const GemmArgs& g) {
 }
 
 void gemm_pack(const float* b, size_t b_k, size_t b_n, size_t k, size_t n, float* out) {
-  for (size_t j = 0; j < n; j += kPanel) {
+  const size_t whole = b_n == 1 ? n / kPanel * kPanel : 0;
+  // Row by row, because reading in the order of memory matters more than writing so: B comes from far away, the panels stay near.
+  for (size_t c = 0; c < k && whole; ++c) {
+    const float* from = b + c * b_k;
+    float* p = out + c * kPanel;
+    for (size_t j = 0; j < whole; j += kPanel, p += kPanel * k) {
+      const vf v0 = load(from + j), v1 = load(from + j + kWidth);
+      store(p, v0);
+      store(p + kWidth, v1);
+    }
+  }
+  for (size_t j = whole; j < n; j += kPanel) {
     const size_t cols = n - j < kPanel ? n - j : kPanel;
     float* p = out + j * k;
-    if (b_n == 1 && cols == kPanel) {
-      for (size_t c = 0; c < k; ++c)
-        for (size_t i = 0; i < kPanel; i += kWidth) store(p + c * kPanel + i, load(b + c * b_k + j + i));
-    } else {
-      for (size_t c = 0; c < k; ++c) {
-        for (size_t i = 0; i < cols; ++i) p[c * kPanel + i] = b[c * b_k + (j + i) * b_n];
-        for (size_t i = cols; i < kPanel; ++i) p[c * kPanel + i] = 0;
-      }
+    for (size_t c = 0; c < k; ++c) {
+      for (size_t i = 0; i < cols; ++i) p[c * kPanel + i] = b[c * b_k + (j + i) * b_n];
+      for (size_t i = cols; i < kPanel; ++i) p[c * kPanel + i] = 0;
     }
   }
 }

@@ -11,8 +11,10 @@ constexpr float kLn2 = 0.693147181f;
 constexpr float kLn2Hi = 0.693145751953125f;  // 19 bits, so that products with exponents are exact
 constexpr float kLn2Lo = 1.42860682e-6f;
 
+/// x·2^n, without a check of the range: for what is no number the result is rubbish, which unsigned arithmetic makes without overflowing.
+CF_INLINE vf scale_by(vf x, vi n) { return (vf)((vu)x + ((vu)n << 23)); }
 /// 2^n for whole n in [-126, 127].
-CF_INLINE vf pow2_int(vi n) { return as_float((n + splat_i(127)) << 23); }
+CF_INLINE vf pow2_int(vi n) { return scale_by(splat(1.0f), n); }
 
 /// x = n·ln 2 + r with |r| ≤ ln 2 / 2, and e^r − 1, for |x| ≤ 104. The sum with 1.5·2^23 leaves n in the low bits.
 struct ExpParts {
@@ -28,12 +30,12 @@ CF_INLINE ExpParts exp_parts(vf x) {
   q = fma(q, r, splat(0.0416665561f));
   q = fma(q, r, splat(0.166665778f));
   q = fma(q, r, splat(0.5f));
-  return {as_int(t) - splat_i(0x4b400000), fma(q, r * r, r)};
+  return {(vi)((vu)t - 0x4b400000u), fma(q, r * r, r)};
 }
 
 CF_INLINE vf vexp(vf x) {
   const ExpParts e = exp_parts(x);
-  const vf y = as_float(as_int(e.em1 + splat(1.0f)) + (e.n << 23));  // adds n to the exponent
+  const vf y = scale_by(e.em1 + splat(1.0f), e.n);
   // The last addition makes +∞ of what overflows and keeps NaN.
   return select(x <= splat(88.7228317f), select(x < splat(-87.3365402f), vf{}, y), x + splat(kInf));
 }
@@ -49,12 +51,12 @@ CF_INLINE vf exp2_clamped(vf y) {
   q = fma(q, r, splat(0.240226507f));
   q = fma(q, r, splat(0.693147182f));
   q = fma(q, r, splat(1.0f));
-  return as_float(as_int(q) + (as_int(shifted) << 23));
+  return scale_by(q, as_int(shifted));  // the low bits of the shifted sum are the integer
 }
 
 CF_INLINE vf vexpm1(vf x) {
   const ExpParts e = exp_parts(vmax(splat(-20.0f), x));
-  const vf half = pow2_int(e.n - splat_i(1));  // 2^n / 2, since 2^128 is no float
+  const vf half = pow2_int((vi)((vu)e.n - 1u));  // 2^n / 2, since 2^128 is no float
   const vf y = fma(half, e.em1, half - splat(0.5f));
   return select(x <= splat(88.7228317f), y + y, x + splat(kInf));
 }
@@ -75,11 +77,11 @@ CF_INLINE vf log_parts(vf e, vf t) {
   return fma(e, splat(kLn2Hi), t + low);
 }
 /// The e of log_parts: 2^e takes x into [√½, √2).
-CF_INLINE vi log_exponent(vf x) { return (as_int(x) - splat_i(0x3f3504f3)) >> 23; }
+CF_INLINE vi log_exponent(vf x) { return (vi)((vu)x - 0x3f3504f3u) >> 23; }
 
 CF_INLINE vf vlog(vf x) {
   const vi e = log_exponent(x);
-  const vf y = log_parts(to_float(e), as_float(as_int(x) - (e << 23)) - splat(1.0f));
+  const vf y = log_parts(to_float(e), scale_by(x, vi{} - e) - splat(1.0f));
   const vf low = select(x < vf{}, splat(__builtin_nanf("")), splat(-kInf));
   // ∞ and NaN stay; what is below the smallest normal number is zero or negative.
   return select(x < splat(kInf), select(x >= splat(1.17549435e-38f), y, low), x);
@@ -91,7 +93,7 @@ CF_INLINE vf log1p_inner(vf x) {
   // What rounding took from 1 + x, scaled like u, goes into the polynomial's argument.
   const vf c = select(x < splat(1.0f), x - (u - splat(1.0f)), splat(1.0f) - (u - x));
   const vi e = log_exponent(u);
-  const vf t = as_float(as_int(u) - (e << 23)) - splat(1.0f);
+  const vf t = scale_by(u, vi{} - e) - splat(1.0f);
   return log_parts(to_float(e), fma(c, pow2_int(vi{} - e), t));
 }
 CF_INLINE vf vlog1p(vf x) {
