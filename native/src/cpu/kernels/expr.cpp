@@ -29,36 +29,54 @@ CF_INLINE void put(const Target& d, int i, vf v) {
 
 template <class F>
 CF_INLINE void unary(F f, const float* a, const Target& d) {
+  float* const p = d.p;
+  const int whole = d.n & -kWidth;
   int i = 0;
-  for (; i + kWidth <= d.n; i += kWidth) store(d.p + i, f(load(a + i)));
+#pragma GCC unroll 4
+  for (; i < whole; i += kWidth) store(p + i, f(load(a + i)));
   if (i < d.n) put(d, i, f(load_first(a + i, d.n - i)));
 }
 
 template <class F>
 CF_INLINE void binary(F f, Value a, Value b, const Target& d) {
+  float* const p = d.p;
+  const int whole = d.n & -kWidth;
   int i = 0;
+  const float *pa = a.p, *pb = b.p;
   if (a.uniform) {
     const vf va = load(a.p);
-    for (; i + kWidth <= d.n; i += kWidth) store(d.p + i, f(va, load(b.p + i)));
+#pragma GCC unroll 4
+    for (; i < whole; i += kWidth) store(p + i, f(va, load(pb + i)));
     if (i < d.n) put(d, i, f(va, load_first(b.p + i, d.n - i)));
   } else if (b.uniform) {
     const vf vb = load(b.p);
-    for (; i + kWidth <= d.n; i += kWidth) store(d.p + i, f(load(a.p + i), vb));
+#pragma GCC unroll 4
+    for (; i < whole; i += kWidth) store(p + i, f(load(pa + i), vb));
     if (i < d.n) put(d, i, f(load_first(a.p + i, d.n - i), vb));
   } else {
-    for (; i + kWidth <= d.n; i += kWidth) store(d.p + i, f(load(a.p + i), load(b.p + i)));
+#pragma GCC unroll 4
+    for (; i < whole; i += kWidth) store(p + i, f(load(pa + i), load(pb + i)));
     if (i < d.n) put(d, i, f(load_first(a.p + i, d.n - i), load_first(b.p + i, d.n - i)));
   }
 }
 
 CF_INLINE void choose(Value a, Value b, Value c, const Target& d) {
   const vf ua = a.uniform ? load(a.p) : vf{}, ub = b.uniform ? load(b.p) : vf{}, uc = c.uniform ? load(c.p) : vf{};
+  float* const p = d.p;
+  const float *pa = a.p, *pb = b.p, *pc = c.p;
+  const int whole = d.n & -kWidth;
   int i = 0;
-  for (; i + kWidth <= d.n; i += kWidth)
-    store(d.p + i, select((a.uniform ? ua : load(a.p + i)) != vf{}, b.uniform ? ub : load(b.p + i), c.uniform ? uc : load(c.p + i)));
+  if (!a.uniform && b.uniform && c.uniform) {
+#pragma GCC unroll 4
+    for (; i < whole; i += kWidth) store(p + i, select(load(pa + i) != vf{}, ub, uc));
+  } else {
+#pragma GCC unroll 2
+    for (; i < whole; i += kWidth)
+      store(p + i, select((a.uniform ? ua : load(pa + i)) != vf{}, b.uniform ? ub : load(pb + i), c.uniform ? uc : load(pc + i)));
+  }
   if (i < d.n) {
     const int m = d.n - i;
-    put(d, i, select((a.uniform ? ua : load_first(a.p + i, m)) != vf{}, b.uniform ? ub : load_first(b.p + i, m), c.uniform ? uc : load_first(c.p + i, m)));
+    put(d, i, select((a.uniform ? ua : load_first(pa + i, m)) != vf{}, b.uniform ? ub : load_first(pb + i, m), c.uniform ? uc : load_first(pc + i, m)));
   }
 }
 

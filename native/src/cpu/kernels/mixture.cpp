@@ -17,7 +17,8 @@ void mixture_tiles(const MixtureArgs& args, size_t begin, size_t end, float* scr
       prefetch_next(t, args.p, v);
       const vf x = load_elements(t, args.x, v);
       const Components c = components_at(shape, s, v);
-      const Logs l = logs_of(x, c, sums_at<false>(x, c, nullptr, nullptr));
+      const Sums sums = sums_at<false>(x, c);
+      const Logs l = logs_of(x, c, sums);
       const vf a = load(s.rescale + at) * vtanh(load(s.tile + at));
       store_elements(t, args.y, v, (l.logit + load(s.tile + t.stride + at)) * vexp(a));
       store(s.sums + at, l.slope + a);

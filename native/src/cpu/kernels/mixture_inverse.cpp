@@ -25,7 +25,7 @@ CF_INLINE vf solve(const Components& c, vf target, Sums& at_x) {
   vf last = high - low;
   vi done = vi{};
   for (int i = 0; i < 100; ++i) {
-    at_x = sums_at<false>(x, c, nullptr, nullptr);
+    at_x = sums_at<false>(x, c);
     const vf residual = vlog(at_x.f / at_x.g) - target;
     const vf slope = at_x.p * c.total / (at_x.f * at_x.g) * splat(kLn2);
     const vf newton = residual / slope;

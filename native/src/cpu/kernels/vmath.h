@@ -43,7 +43,8 @@ CF_INLINE vf vexp(vf x) {
 /// 2^y for y ≤ 127; below -126 as there. NaN stays NaN. Cheaper than vexp: base 2 needs no range reduction, and there are no special cases.
 CF_INLINE vf exp2_clamped(vf y) {
   y = vmax(splat(-126.0f), y);
-  const vf magic = splat(12582912.0f), shifted = y + magic, r = y - (shifted - magic);
+  // 1.5·2^23 + 127: the low bits of the sum are n + 127, ready to become an exponent. A product then keeps NaN, whatever its bits.
+  const vf magic = splat(12583039.0f), shifted = y + magic, r = y - (shifted - magic);
   vf q = splat(0.000154531634f);
   q = fma(q, r, splat(0.00133908633f));
   q = fma(q, r, splat(0.00961808302f));
@@ -51,7 +52,7 @@ CF_INLINE vf exp2_clamped(vf y) {
   q = fma(q, r, splat(0.240226507f));
   q = fma(q, r, splat(0.693147182f));
   q = fma(q, r, splat(1.0f));
-  return scale_by(q, as_int(shifted));  // the low bits of the shifted sum are the integer
+  return q * (vf)((vu)shifted << 23);
 }
 
 CF_INLINE vf vexpm1(vf x) {

@@ -27,6 +27,53 @@ CF_INLINE void adjoint3(const vf m[6], vf o[3]) {
   o[2] = fma(c, splat(1.0f / 6), m[5] - a);
 }
 
+#if (defined(CF_VEC_AVX512) || defined(CF_VEC_AVX2)) && defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)  // Clang, and GCC from 12 on
+#define CF_SHUFFLES 1
+#endif
+#endif
+
+// taps[9][kWidth] to kWidth groups of nine.
+#if defined(CF_SHUFFLES)
+typedef float v8 __attribute__((vector_size(32)));
+
+CF_INLINE void interleave(const float* taps, float* to) {
+  for (int first = 0; first < kWidth; first += 8, to += 72) {
+    // An 8×8 transpose of taps 0 to 7 in three rounds of shuffles; tap 8 fills the gaps between the rows.
+    v8 a[8], b[8];
+#pragma GCC unroll 8
+    for (int t = 0; t < 8; ++t) __builtin_memcpy(&a[t], taps + t * kWidth + first, sizeof(v8));
+#pragma GCC unroll 4
+    for (int t = 0; t < 8; t += 2) {
+      b[t] = __builtin_shufflevector(a[t], a[t + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+      b[t + 1] = __builtin_shufflevector(a[t], a[t + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+    }
+#pragma GCC unroll 2
+    for (int t = 0; t < 8; t += 4)
+#pragma GCC unroll 2
+      for (int u = 0; u < 2; ++u) {
+        a[t + 2 * u] = __builtin_shufflevector(b[t + u], b[t + u + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+        a[t + 2 * u + 1] = __builtin_shufflevector(b[t + u], b[t + u + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+      }
+#pragma GCC unroll 4
+    for (int t = 0; t < 4; ++t) {
+      b[t] = __builtin_shufflevector(a[t], a[t + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+      b[t + 4] = __builtin_shufflevector(a[t], a[t + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+    }
+#pragma GCC unroll 8
+    for (int l = 0; l < 8; ++l) {
+      __builtin_memcpy(to + l * 9, &b[l], sizeof(v8));
+      to[l * 9 + 8] = taps[8 * kWidth + first + l];
+    }
+  }
+}
+#else
+CF_INLINE void interleave(const float* taps, float* to) {
+  for (int l = 0; l < kWidth; ++l)
+    for (int t = 0; t < 9; ++t) to[l * 9 + t] = taps[t * kWidth + l];
+}
+#endif
+
 }  // namespace
 
 void winograd_weights(const float* w, size_t o, size_t i, bool data_grad, size_t panel, size_t c0, size_t c1, float* u) {
@@ -79,17 +126,21 @@ void winograd_weights_adjoint(const float* m, size_t k_stride, size_t channels, 
 #pragma GCC unroll 3
       for (size_t i = 0; i < 3; ++i) half[i * 6 + j] = t[i];
     }
-    float taps[9][kWidth];
+    float taps[9 * kWidth];
 #pragma GCC unroll 3
     for (size_t i = 0; i < 3; ++i) {
       vf t[3];
       adjoint3(half + i * 6, t);
 #pragma GCC unroll 3
-      for (size_t j = 0; j < 3; ++j) store(taps[i * 3 + j], t[j]);
+      for (size_t j = 0; j < 3; ++j) store(taps + (i * 3 + j) * kWidth, t[j]);
     }
     float* to = dw + c * 9;
-    for (size_t l = 0; l < n; ++l)
-      for (size_t t = 0; t < 9; ++t) to[l * 9 + t] = taps[t][l];
+    if (n == static_cast<size_t>(kWidth)) {
+      interleave(taps, to);
+    } else {
+      for (size_t l = 0; l < n; ++l)
+        for (size_t t = 0; t < 9; ++t) to[l * 9 + t] = taps[t * kWidth + l];
+    }
   }
 }
 

@@ -13,7 +13,7 @@ namespace {
 // then each row of a register tile costs a cache line.
 constexpr size_t kDepth = 256;
 constexpr size_t kRows = 84;     // rows of C in a piece: 14 register tiles of 6 rows, 6 of 14; with kDepth columns of A 84 KB, in the second-level cache
-constexpr size_t kCols = 256;    // columns of C in a piece of a product that packs B piece by piece
+constexpr size_t kCols = 384;    // columns of C in a piece of a product that packs B piece by piece
 constexpr size_t kSplit = 2048;  // a sum at least this long with too few pieces of C for the threads is itself cut into one part per thread
 
 struct Matrix {

@@ -6,6 +6,7 @@
 namespace cf::cpu {
 
 constexpr uint64_t kStretch = 256;  ///< additions in float before they go to double
+constexpr uint64_t kFew = 16;       ///< so few terms need no double at all
 
 void Reduce::run(const Run& run) const {
   const float* in[kMaxMapInputs];
@@ -143,13 +144,16 @@ void Reduce::tiles_part(const float* const* in, float* out, float* scratch, int 
   for (uint64_t u = begin; u < end; ++u) {
     const uint64_t row = per_row > 1 ? u / per_row : u * height_, rows = per_row > 1 ? 1 : std::min(height_, nest_.rows - row);
     const uint64_t col = u % per_row * width_, cols = std::min(width_, nest_.cols - col), n = rows * cols;
-    for (uint64_t i = 0; i < n; ++i) acc[i] = static_cast<float>(r_.identity), total[i] = r_.identity;
+    const bool few = per_kept_ <= kFew;
+    for (uint64_t i = 0; i < n && !few; ++i) acc[i] = static_cast<float>(r_.identity), total[i] = r_.identity;
     std::array<uint64_t, kMaxRank> at{};
     const float* base[kMaxMapInputs];
     std::copy(in, in + inputs_, base);
     for (uint64_t d = 0; d < per_kept_; ++d) {
-      r_.fold(acc, values(base, scratch, row, rows, col, cols, nullptr), n, 1);
-      if (d % kStretch == kStretch - 1) r_.flush(total, acc, n);
+      const float* const v = values(base, scratch, row, rows, col, cols, nullptr);
+      if (few && d == 0) std::memcpy(acc, v, n * sizeof(float));
+      else r_.fold(acc, v, n, 1);
+      if (!few && d % kStretch == kStretch - 1) r_.flush(total, acc, n);
       for (size_t k = reduced_.size(); k-- > 0;) {
         for (uint32_t i = 0; i < inputs_; ++i) base[i] += reduced_[k].strides[i];
         if (++at[k] < reduced_[k].dim) break;
@@ -157,8 +161,12 @@ void Reduce::tiles_part(const float* const* in, float* out, float* scratch, int 
         at[k] = 0;
       }
     }
-    r_.flush(total, acc, n);
-    for (uint64_t i = 0; i < n; ++i) acc[i] = static_cast<float>(total[i] * static_cast<double>(scale_));
+    if (few) {
+      for (uint64_t i = 0; i < n; ++i) acc[i] *= scale_;
+    } else {
+      r_.flush(total, acc, n);
+      for (uint64_t i = 0; i < n; ++i) acc[i] = static_cast<float>(total[i] * static_cast<double>(scale_));
+    }
     nest_.scatter(operand, out, row, rows, col, cols, acc, copy_);
   }
 }

@@ -10,11 +10,14 @@
 namespace cf::cpu {
 namespace {
 
-// One piece of dU is 36 × kOut × kIn floats (221 KB): it stays in the second-level cache until it is transformed back.
-constexpr size_t kOut = 48;  // a multiple of every register tile's height and vector width
-constexpr size_t kIn = 32;
-// Tiles per product: what a register tile reads of Z and V (two cache lines and a panel's row per tile) then fits the first-level cache.
-constexpr size_t kDepth = 128;
+// Tiles per product: what a register tile reads of Z and V then stays near the first-level cache.
+constexpr size_t kDepth = 256;
+
+/// dU is computed in pieces of out × in channels, all 36 products of a piece together.
+struct Piece {
+  size_t out;  ///< a multiple of every register tile's height and vector width
+  size_t in;   ///< a multiple of every panel's width
+};
 
 class WinogradWeightGrad final : public Kernel {
  public:
@@ -28,14 +31,18 @@ class WinogradWeightGrad final : public Kernel {
         down_(ceil_div(s.h, 4)),
         across_(ceil_div(s.w, 4)),
         tiles_(s.n * down_ * across_),
-        in_blocks_(ceil_div(s.i, kIn)),
-        out_blocks_(ceil_div(s.o, kOut)),
+        piece_(s.o > 48 ? Piece{96, 64} : Piece{48, 64}),
+        in_blocks_(ceil_div(s.i, piece_.in)),
+        out_blocks_(ceil_div(s.o, piece_.out)),
+        pieces_(in_blocks_ * out_blocks_),
+        // When the pieces do not share out evenly, the products do.
+        spread_(uneven(pieces_, static_cast<size_t>(device.threads))),
         chunk_(chunk(device)),
         chunks_(ceil_div(tiles_, chunk_)),
-        v_k_(odd_lines(in_blocks_ * kIn * chunk_)),
-        z_k_(odd_lines(out_blocks_ * kOut * chunk_)),
-        m_row_(odd_lines(kIn)),
-        m_k_(odd_lines(kOut * m_row_)),
+        v_k_(odd_lines(in_blocks_ * piece_.in * chunk_)),
+        z_k_(odd_lines(out_blocks_ * piece_.out * chunk_)),
+        m_row_(odd_lines(piece_.in)),
+        m_k_(odd_lines(piece_.out * m_row_)),
         input_(CF_PICK(device.isa, winograd_input)),
         adjoint_(CF_PICK(device.isa, winograd_output_adjoint)),
         back_(CF_PICK(device.isa, winograd_weights_adjoint)),
@@ -53,7 +60,6 @@ class WinogradWeightGrad final : public Kernel {
     const Parts p = take(scratch);
     const float *x = run.f32(x_), *dy = run.f32(dy_);
     float* dw = run.f32(dw_);
-    const size_t pieces = in_blocks_ * out_blocks_;
     for (size_t c = 0; c < chunks_ && !run.cancelled(); ++c) {
       const Part part = part_of(tiles_, chunks_, c);
       const size_t count = part.end - part.begin;
@@ -61,12 +67,24 @@ class WinogradWeightGrad final : public Kernel {
       parallel_for(threads_, ceil_div(count, kTiles), [&](size_t i) {
         for (size_t t = i * kTiles; t < std::min(count, (i + 1) * kTiles); ++t) transform(x, dy, part.begin + t, t, count, p);
       });
-      parallel_for(threads_, pieces, [&](size_t i) {
-        if (run.cancelled()) return;
-        // With one chunk the pieces need no memory of their own: each thread reuses one. (Static scheduling of 1: piece i belongs to thread i mod threads.)
-        float* m = p.m + (chunks_ > 1 ? i : i % static_cast<size_t>(threads_)) * 36 * m_k_;
-        product(p, m, i, count, c > 0);
-        if (c + 1 == chunks_) finish(m, i, dw);
+      const bool last = c + 1 == chunks_;
+      if (spread_) {
+        parallel_for(threads_, threads_, [&](size_t slot) {
+          const Part items = part_of(36 * pieces_, static_cast<size_t>(threads_), slot);
+          for (size_t i = items.begin; i < items.end && !run.cancelled(); ++i) product(p, p.m + i / 36 * 36 * m_k_, i / 36, i % 36, count, c > 0);
+        });
+        if (last) parallel_for(threads_, s_.o, [&](size_t o) {
+          for (size_t ib = 0; ib < in_blocks_; ++ib) finish(p.m + (o / piece_.out * in_blocks_ + ib) * 36 * m_k_, o, ib, dw);
+        });
+        continue;
+      }
+      parallel_for(threads_, threads_, [&](size_t slot) {
+        for (size_t i = slot; i < pieces_ && !run.cancelled(); i += static_cast<size_t>(threads_)) {
+          float* m = p.m + (keeps_all() ? i : slot) * 36 * m_k_;
+          const size_t o0 = i / in_blocks_ * piece_.out;
+          for (size_t k = 0; k < 36; ++k) product(p, m, i, k, count, c > 0);
+          for (size_t o = o0; last && o < std::min(s_.o, o0 + piece_.out); ++o) finish(m, o, i % in_blocks_, dw);
+        }
       });
     }
   }
@@ -75,16 +93,18 @@ class WinogradWeightGrad final : public Kernel {
   struct Parts {
     float *v, *z, *m;
   };
+  static bool uneven(size_t pieces, size_t threads) { return round_up(pieces, threads) * 10 > pieces * 11; }
+  // Does dU exist as a whole, or does each thread reuse the memory of one piece?
+  bool keeps_all() const { return chunks_ > 1 || spread_; }
   Parts take(Scratch& s) const {
-    const size_t pieces = in_blocks_ * out_blocks_, threads = static_cast<size_t>(threads_);
     float* v = s.floats(36 * v_k_);
     float* z = s.floats(36 * z_k_);
-    return {v, z, s.floats((chunks_ > 1 ? pieces : std::min(pieces, threads)) * 36 * m_k_)};
+    return {v, z, s.floats((keeps_all() ? pieces_ : static_cast<size_t>(threads_)) * 36 * m_k_)};
   }
 
   // Tiles transformed together: all, unless V and Z would outgrow the last-level cache.
   size_t chunk(const Device& device) const {
-    const size_t per_tile = 36 * sizeof(float) * (in_blocks_ * kIn + out_blocks_ * kOut);
+    const size_t per_tile = 36 * sizeof(float) * (in_blocks_ * piece_.in + out_blocks_ * piece_.out);
     const size_t most = std::max<size_t>(64, std::min<size_t>(device.l3_bytes / 2, 24u << 20) / per_tile);
     return ceil_div(tiles_, ceil_div(tiles_, most));
   }
@@ -96,30 +116,36 @@ class WinogradWeightGrad final : public Kernel {
     const WinogradTile in{w * s_.i, s_.i, row == 0, edge(6, h + 1, row), col == 0, edge(6, w + 1, col)};
     input_(x + pixel * s_.i - (w + 1) * s_.i, in, s_.i, p.v + t * panel_, v_k_, count * panel_);
     const WinogradTile out{w * s_.o, s_.o, 0, edge(4, h, row), 0, edge(4, w, col)};
+    const size_t block = piece_.out;
     for (size_t b = 0; b < out_blocks_; ++b)
-      adjoint_(dy + pixel * s_.o + b * kOut, out, std::min(kOut, s_.o - b * kOut), p.z + (b * count + t) * kOut, z_k_);
+      adjoint_(dy + pixel * s_.o + b * block, out, std::min(block, s_.o - b * block), p.z + (b * count + t) * block, z_k_);
   }
 
-  void product(const Parts& p, float* m, size_t piece, size_t count, bool accumulate) const {
+  // dU_k of a piece: sum over tiles of Z_k·V_k.
+  void product(const Parts& p, float* m, size_t piece, size_t k, size_t count, bool accumulate) const {
     const size_t ob = piece / in_blocks_, ib = piece % in_blocks_;
-    const size_t rows = std::min(kOut, s_.o - ob * kOut), cols = round_up(std::min(kIn, s_.i - ib * kIn), panel_);
-    for (size_t k = 0; k < 36; ++k)
-      for (size_t t = 0; t < count; t += kDepth) {
-        const float* a = p.z + k * z_k_ + (ob * count + t) * kOut;
-        const float* b = p.v + k * v_k_ + ib * kIn * count + t * panel_;
-        gemm_({&a, 1, std::min(kDepth, count - t), 1, kOut, b, count * panel_, panel_, m + k * m_k_, m_row_, rows, cols, nullptr, accumulate || t > 0});
-      }
+    const size_t rows = std::min(piece_.out, s_.o - ob * piece_.out), cols = round_up(std::min(piece_.in, s_.i - ib * piece_.in), panel_);
+    for (size_t t = 0; t < count; t += kDepth) {
+      const float* a = p.z + k * z_k_ + (ob * count + t) * piece_.out;
+      const float* b = p.v + k * v_k_ + ib * piece_.in * count + t * panel_;
+      gemm_({&a, 1, std::min(kDepth, count - t), 1, piece_.out, b, count * panel_, panel_, m + k * m_k_, m_row_, rows, cols, nullptr, accumulate || t > 0});
+    }
   }
 
-  void finish(const float* m, size_t piece, float* dw) const {
-    const size_t o0 = piece / in_blocks_ * kOut, i0 = piece % in_blocks_ * kIn;
-    for (size_t o = o0; o < std::min(s_.o, o0 + kOut); ++o) back_(m + (o - o0) * m_row_, m_k_, std::min(kIn, s_.i - i0), dw + (o * s_.i + i0) * 9);
+  // dw[o] of a block of input channels; m: the piece that holds it.
+  void finish(const float* m, size_t o, size_t ib, float* dw) const {
+    const size_t i0 = ib * piece_.in;
+    back_(m + o % piece_.out * m_row_, m_k_, std::min(piece_.in, s_.i - i0), dw + (o * s_.i + i0) * 9);
   }
 
   ConvShape s_;
   Tensor x_, dy_, dw_;
   int threads_;
-  size_t panel_, down_, across_, tiles_, in_blocks_, out_blocks_, chunk_, chunks_, v_k_, z_k_, m_row_, m_k_;
+  size_t panel_, down_, across_, tiles_;
+  Piece piece_;
+  size_t in_blocks_, out_blocks_, pieces_;
+  bool spread_;
+  size_t chunk_, chunks_, v_k_, z_k_, m_row_, m_k_;
   decltype(&portable::winograd_input) input_;
   decltype(&portable::winograd_output_adjoint) adjoint_;
   decltype(&portable::winograd_weights_adjoint) back_;
