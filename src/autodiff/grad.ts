@@ -83,7 +83,10 @@ class Recomputed {
     }
     const original = (v: Value): Value => this.#originals.get(v) ?? v;
     const second = copies.get(node.outputs[0]!)!.node;
-    return pullback(second, cotangents, (v) => needs(original(v)), vjp).map(({ to, value }) => ({ to: original(to), value }));
+    return pullback(second, cotangents, (v) => needs(original(v)), vjp).map(({ to, value }) => ({
+      to: original(to),
+      value,
+    }));
   }
 }
 

@@ -56,12 +56,18 @@ function shareInPlace(lowered: Lowered, spans: Map<Buffer, Span>): Map<Buffer, B
     for (const out of instr.outputs) {
       const to = out.buffer;
       const own = spans.get(to);
-      if (to.kind !== "arena" || !own || own.first !== i || home.has(to) || !isWhole(out) || sizeOf(out) !== to.size) continue;
+      if (to.kind !== "arena" || !own || own.first !== i || home.has(to) || !isWhole(out) || sizeOf(out) !== to.size) {
+        continue;
+      }
       for (const from of instr.inputs) {
         const root = rootOf(from.buffer);
         const span = spans.get(root);
-        if (from.buffer.kind !== "arena" || !span || span.last !== i || root.size !== to.size || !isWhole(from) || sizeOf(from) !== to.size) continue;
-        const sole = instr.inputs.every((w) => w === from || rootOf(w.buffer) !== root) && instr.outputs.every((w) => rootOf(w.buffer) !== root);
+        if (
+          from.buffer.kind !== "arena" || !span || span.last !== i || root.size !== to.size || !isWhole(from) ||
+          sizeOf(from) !== to.size
+        ) continue;
+        const sole = instr.inputs.every((w) => w === from || rootOf(w.buffer) !== root) &&
+          instr.outputs.every((w) => rootOf(w.buffer) !== root);
         if (!sole) continue;
         home.set(to, root);
         span.last = own.last;

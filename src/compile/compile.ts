@@ -22,5 +22,10 @@ export function compileGraph(g: Graph, options: CompileOptions = {}): CompiledPr
   verifyGraph(g);
   const lowered = lower(g, options);
   const arena = planArena(lowered);
-  return { bytes: encode(lowered, arena), instructions: lowered.instrs.length, arenaBytes: arena.elements * 4, peakBytes: arena.peak * 4 };
+  return {
+    bytes: encode(lowered, arena),
+    instructions: lowered.instrs.length,
+    arenaBytes: arena.elements * 4,
+    peakBytes: arena.peak * 4,
+  };
 }

@@ -111,7 +111,16 @@ export function encode(lowered: Lowered, arena: Arena): Uint8Array<ArrayBuffer> 
   const code = new Words();
   for (const { op, name, inputs, outputs, attrs } of lowered.instrs) {
     const ids = [...inputs, ...outputs].map((w) => tensors.id(w));
-    code.push(OPCODES[op], 6 + ids.length + attrs.length, names.id(name), inputs.length, outputs.length, attrs.length, ...ids, ...attrs);
+    code.push(
+      OPCODES[op],
+      6 + ids.length + attrs.length,
+      names.id(name),
+      inputs.length,
+      outputs.length,
+      attrs.length,
+      ...ids,
+      ...attrs,
+    );
   }
   const table = new Words();
   let constantBytes = 0;
@@ -131,7 +140,9 @@ export function encode(lowered: Lowered, arena: Arena): Uint8Array<ArrayBuffer> 
     table.push64(b.size * 4);
     table.push(named ? names.id(b.name) + 1 : 0, named ? b.shape.length : 0, ...(named ? b.shape : []));
   }
-  const body = concat([names.bytes(), table.bytes(), tensors.words.bytes(), code.bytes()].map(padded).concat(constants));
+  const body = concat(
+    [names.bytes(), table.bytes(), tensors.words.bytes(), code.bytes()].map(padded).concat(constants),
+  );
   const header = new Words();
   header.push(MAGIC, ABI_VERSION, Number(OP_TABLE_HASH & 0xffffffffn), Number(OP_TABLE_HASH >> 32n), crc32(body));
   header.push64(HEADER_WORDS * 4 + body.length);

@@ -17,7 +17,9 @@ export function fingerprint(g: Graph, options: unknown, salt: string): string {
   hash.update(`${ABI_VERSION} ${OP_TABLE_HASH} ${JSON.stringify(options)} ${salt}\n`);
   const visit = (nodes: readonly Node[]): void => {
     for (const node of nodes) {
-      hash.update(`${node.op}|${attributes(node)}|${node.inputs.map((v) => v.id)}|${node.outputs[0]!.id}|${node.scope}\n`);
+      hash.update(
+        `${node.op}|${attributes(node)}|${node.inputs.map((v) => v.id)}|${node.outputs[0]!.id}|${node.scope}\n`,
+      );
       if (node.op === "repeat") {
         visit(node.attrs.region.nodes);
         hash.update(`yield ${node.attrs.region.results.map((v) => v.id)}\n`);

@@ -21,7 +21,7 @@ export const presets: Readonly<Record<PresetName, CoopFlowConfig>> = {
     langevin: { steps: 30, stepSize: 0.3, sampleStepSize: 0.3 },
     training: {
       batch: 64,
-      iterations: 2000,
+      iterations: 1200,
       initialisationImages: 1280,
       flow: DIGITS_OPTIMIZER,
       ebm: DIGITS_OPTIMIZER,

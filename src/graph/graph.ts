@@ -137,7 +137,15 @@ export class Graph {
     }
     const shapes = spec.shapes(attrs, inputs);
     const outputs: Value[] = [];
-    const node = { op, attrs, inputs, outputs, scope: this.scope, depth: this.depth, segment: this.#segment } as unknown as Node;
+    const node = {
+      op,
+      attrs,
+      inputs,
+      outputs,
+      scope: this.scope,
+      depth: this.depth,
+      segment: this.#segment,
+    } as unknown as Node;
     shapes.forEach(({ shape, dtype }, index) => {
       outputs.push({ id: this.#nextId++, node, index, shape, dtype: dtype ?? "f32", graph: this });
     });

@@ -64,7 +64,9 @@ export class Device implements Disposable {
   /** Opens a device. Throws UsageError for options out of range, NativeError when the library or the instruction set is missing. */
   static open(options: DeviceOptions = {}): Device {
     const { device = "auto", threads = 0, isa } = options;
-    if (!Number.isInteger(threads) || threads < 0 || threads > 1024) throw new UsageError(`threads: expected a whole number from 0 to 1024, found ${threads}`);
+    if (!Number.isInteger(threads) || threads < 0 || threads > 1024) {
+      throw new UsageError(`threads: expected a whole number from 0 to 1024, found ${threads}`);
+    }
     if (device !== "auto" && device !== "cpu") throw new UsageError(`device: expected auto or cpu, found ${device}`);
     const out = new BigUint64Array(1);
     unwrap((error) => native().cf_context_create(cString("cpu"), threads, isa ? ISA_CODES[isa] : -1, 0, out, error));
@@ -79,12 +81,25 @@ export class Device implements Disposable {
 
   /** Threads, instruction set and memory. */
   get info(): DeviceInfo {
-    return JSON.parse(readText((out, length, needed, error) => native().cf_context_info(this.handle, out, length, needed, error)));
+    return JSON.parse(
+      readText((out, length, needed, error) => native().cf_context_info(this.handle, out, length, needed, error)),
+    );
   }
 
   /** Creates or overwrites a state tensor. */
   setState(name: string, data: Float32Array<ArrayBuffer>, shape: readonly number[]): void {
-    unwrap((error) => native().cf_state_set(this.handle, cString(name), 0, Uint32Array.from(shape), shape.length, data, BigInt(data.byteLength), error));
+    unwrap((error) =>
+      native().cf_state_set(
+        this.handle,
+        cString(name),
+        0,
+        Uint32Array.from(shape),
+        shape.length,
+        data,
+        BigInt(data.byteLength),
+        error,
+      )
+    );
   }
 
   /** Copies a state tensor out. */
@@ -101,13 +116,17 @@ export class Device implements Disposable {
 
   /** All state tensors, sorted by name. */
   listState(): StateInfo[] {
-    return JSON.parse(readText((out, length, needed, error) => native().cf_state_list(this.handle, out, length, needed, error)));
+    return JSON.parse(
+      readText((out, length, needed, error) => native().cf_state_list(this.handle, out, length, needed, error)),
+    );
   }
 
   /** Loads a program. `createMissing`: state that the device lacks is created as zeros instead of being refused. */
   load(bytes: Uint8Array<ArrayBuffer>, options: { createMissing?: boolean } = {}): Program {
     const out = new BigUint64Array(1);
-    unwrap((error) => native().cf_program_load(this.handle, bytes, BigInt(bytes.length), options.createMissing ? 1 : 0, out, error));
+    unwrap((error) =>
+      native().cf_program_load(this.handle, bytes, BigInt(bytes.length), options.createMissing ? 1 : 0, out, error)
+    );
     const program = new Program(out[0]!, () => this.#programs.delete(program));
     this.#programs.add(program);
     return program;

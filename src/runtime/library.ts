@@ -47,18 +47,28 @@ export function native(): Native {
   const path = libraryPath();
   // libgomp reads this once, when it is loaded. Its default has waiting threads spin for milliseconds, which on a busy machine takes the very
   // core that the awaited thread needs: a step then takes a hundred times as long.
-  if (Deno.env.get("GOMP_SPINCOUNT") === undefined && Deno.env.get("OMP_WAIT_POLICY") === undefined) Deno.env.set("GOMP_SPINCOUNT", SPIN_COUNT);
+  if (Deno.env.get("GOMP_SPINCOUNT") === undefined && Deno.env.get("OMP_WAIT_POLICY") === undefined) {
+    Deno.env.set("GOMP_SPINCOUNT", SPIN_COUNT);
+  }
   let symbols: Native;
   try {
     symbols = Deno.dlopen(path, SYMBOLS).symbols;
   } catch (cause) {
     if (cause instanceof Deno.errors.NotCapable) throw cause;
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new NativeError(1, "load", `expected the native library at ${path}, found none that loads (${reason}); run "deno task build"`);
+    throw new NativeError(
+      1,
+      "load",
+      `expected the native library at ${path}, found none that loads (${reason}); run "deno task build"`,
+    );
   }
   const found = symbols.cf_abi_version();
   if (found !== ABI_VERSION) {
-    throw new NativeError(3, "load", `expected a native library of ABI ${ABI_VERSION}, found ABI ${found} at ${path}; run "deno task build"`);
+    throw new NativeError(
+      3,
+      "load",
+      `expected a native library of ABI ${ABI_VERSION}, found ABI ${found} at ${path}; run "deno task build"`,
+    );
   }
   opened = symbols;
   return symbols;
@@ -91,7 +101,14 @@ export function unwrap(f: (error: Uint8Array<ArrayBuffer>) => number): void {
 }
 
 /** Text from a function that writes into a caller's buffer. */
-export function readText(f: (out: Uint8Array<ArrayBuffer> | null, length: bigint, needed: BigUint64Array<ArrayBuffer>, error: Uint8Array<ArrayBuffer>) => number): string {
+export function readText(
+  f: (
+    out: Uint8Array<ArrayBuffer> | null,
+    length: bigint,
+    needed: BigUint64Array<ArrayBuffer>,
+    error: Uint8Array<ArrayBuffer>,
+  ) => number,
+): string {
   const needed = new BigUint64Array(1);
   unwrap((error) => f(null, 0n, needed, error));
   const out = new Uint8Array(Number(needed[0]));

@@ -55,7 +55,9 @@ export class Program implements Disposable {
   constructor(handle: bigint, forget: () => void) {
     this.#handle = handle;
     this.#forget = forget;
-    this.info = JSON.parse(readText((out, length, needed, error) => native().cf_program_info(handle, out, length, needed, error)));
+    this.info = JSON.parse(
+      readText((out, length, needed, error) => native().cf_program_info(handle, out, length, needed, error)),
+    );
     this.#feeds = new Map(this.info.feeds.map((p) => [p.name, p]));
     this.#fetches = new Map(this.info.fetches.map((p) => [p.name, p]));
   }
@@ -73,7 +75,9 @@ export class Program implements Disposable {
   async #run(feeds: Feeds, fetch: readonly string[] | undefined): Promise<Fetches> {
     this.#checkOpen();
     for (const name of Object.keys(feeds)) {
-      if (!this.#feeds.has(name)) throw new UsageError(`feed: expected one of ${[...this.#feeds.keys()].join(", ")}, found ${name}`);
+      if (!this.#feeds.has(name)) {
+        throw new UsageError(`feed: expected one of ${[...this.#feeds.keys()].join(", ")}, found ${name}`);
+      }
     }
     for (const port of this.#feeds.values()) this.#feed(port, feeds[port.name]);
     const status = await native().cf_program_run(this.#handle, Deno.UnsafePointer.of(this.#room.bytes));
@@ -85,11 +89,19 @@ export class Program implements Disposable {
   }
 
   #feed(port: Port, value: Feeds[string] | undefined): void {
-    if (value === undefined) throw new UsageError(`feed ${port.name}: expected ${port.dtype} of shape [${port.shape}], found nothing`);
-    const array = typeof value === "number" ? (port.dtype === "f32" ? Float32Array.of(value) : Uint32Array.of(value)) : value;
+    if (value === undefined) {
+      throw new UsageError(`feed ${port.name}: expected ${port.dtype} of shape [${port.shape}], found nothing`);
+    }
+    const array = typeof value === "number"
+      ? (port.dtype === "f32" ? Float32Array.of(value) : Uint32Array.of(value))
+      : value;
     const kind = array instanceof Float32Array ? "f32" : "u32";
     if (kind !== port.dtype || array.byteLength !== port.bytes) {
-      throw new UsageError(`feed ${port.name}: expected ${port.bytes / 4} ${port.dtype} values of shape [${port.shape}], found ${array.length} ${kind} values`);
+      throw new UsageError(
+        `feed ${port.name}: expected ${
+          port.bytes / 4
+        } ${port.dtype} values of shape [${port.shape}], found ${array.length} ${kind} values`,
+      );
     }
     unwrap((error) => native().cf_program_feed(this.#handle, port.index, array, BigInt(array.byteLength), error));
   }
@@ -115,7 +127,11 @@ export class Program implements Disposable {
   /** Measurements since profiling began, in program order. */
   profileReport(): ProfileEntry[] {
     this.#checkOpen();
-    return JSON.parse(readText((out, length, needed, error) => native().cf_program_profile_report(this.#handle, out, length, needed, error)));
+    return JSON.parse(
+      readText((out, length, needed, error) =>
+        native().cf_program_profile_report(this.#handle, out, length, needed, error)
+      ),
+    );
   }
 
   /** Cancels a pending run and frees the program. Closing twice does nothing. */

@@ -19,7 +19,11 @@ function smallProgram(): Uint8Array {
 }
 
 async function run(command: string, args: readonly string[]): Promise<{ code: number; text: string }> {
-  const { code, stdout, stderr } = await new Deno.Command(command, { args: [...args], stdout: "piped", stderr: "piped" }).output();
+  const { code, stdout, stderr } = await new Deno.Command(command, {
+    args: [...args],
+    stdout: "piped",
+    stderr: "piped",
+  }).output();
   const decode = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
   return { code, text: decode(stdout) + decode(stderr) };
 }
@@ -34,7 +38,8 @@ async function withProgramFile(body: (path: string) => Promise<void>): Promise<v
   }
 }
 
-const tests = [...Deno.readDirSync(FOLDER)].filter((f) => f.isFile && f.name.startsWith("test_")).map((f) => f.name).sort();
+const tests = [...Deno.readDirSync(FOLDER)].filter((f) => f.isFile && f.name.startsWith("test_")).map((f) => f.name)
+  .sort();
 
 describe("native tests", () => {
   it("are built", () => {
@@ -87,7 +92,11 @@ const fails = (f) => { try { f(); return ""; } catch (e) { return e.message; } }
 `;
 
 describe("Node-API addon", () => {
-  const runtimes: readonly (readonly [string, string, readonly string[]])[] = [["Node", "node", []], ["Deno", Deno.execPath(), ["run", "-A"]]];
+  const runtimes: readonly (readonly [string, string, readonly string[]])[] = [["Node", "node", []], [
+    "Deno",
+    Deno.execPath(),
+    ["run", "-A"],
+  ]];
   for (const [name, command, args] of runtimes) {
     it(`loads, runs and reads a program in ${name}`, async () => {
       await withProgramFile(async (path) => {
@@ -99,7 +108,9 @@ describe("Node-API addon", () => {
           const found = JSON.parse(text.trim().split("\n").at(-1)!);
           assertEquals(found.out, [[10, 40, 90, 160], [20, 60, 120, 200]]);
           assertEquals(found.w, [3, 4, 5, 6]);
-          for (const message of [found.missing, found.name, found.size, found.kind, found.closed]) assert(message !== "", text);
+          for (const message of [found.missing, found.name, found.size, found.kind, found.closed]) {
+            assert(message !== "", text);
+          }
         } finally {
           await Deno.remove(script);
         }

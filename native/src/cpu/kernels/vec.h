@@ -15,7 +15,7 @@
 namespace cf::cpu::CF_ISA {
 
 #if defined(CF_WIDTH)
-constexpr int kWidth = CF_WIDTH;  // compiler-made vectors of any width: runs the 16-wide code paths on machines that have no such registers
+constexpr int kWidth = CF_WIDTH;  // compiler-made vectors of any width: runs the 16-wide paths on machines without such registers (with GCC 12 only at -O1)
 #elif defined(__AVX512F__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
 #define CF_VEC_AVX512 1
 constexpr int kWidth = 16;

@@ -12,6 +12,8 @@ std::unique_ptr<Kernel> make_onednn_weight_grad(const ConvShape& s, const Tensor
 
 /// As products of rows: a kernel row of x is contiguous in NHWC, so one output row is kh products of overlapping rows. Any shape; best for few channels in.
 std::unique_ptr<Kernel> make_row_conv(const ConvShape& s, const Tensor& x, const Tensor& w, const Tensor* bias, Epilogue epilogue, const Device& device);
+/// The gradient by x of a 1×1 convolution of stride 1 is one too.
+std::unique_ptr<Kernel> make_pixel_data_grad(const ConvShape& s, const Tensor& dy, const Tensor& w, Epilogue epilogue, const Device& device);
 /// As one product dy·w to taps × channels, whose taps are then added up. Best for few channels out (of dx).
 std::unique_ptr<Kernel> make_tap_data_grad(const ConvShape& s, const Tensor& dy, const Tensor& w, Epilogue epilogue, const Device& device);
 /// As products of overlapping rows of x with rows of dy. For few channels of x.

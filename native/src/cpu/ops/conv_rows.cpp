@@ -12,19 +12,20 @@ namespace {
 constexpr size_t kMaxKernel = 64;  // parse_conv's bound
 constexpr size_t kPixels = 84;     // pixels of a piece of work: 14 tiles of 6 rows, 6 of 14
 
-// Rows (ky, kx, i) of w [O, I, kh, kw] as a matrix [kh·kw·I, O] in panels.
-void pack_taps(const ConvShape& s, const float* w, size_t panel, size_t which, float* to) {
+// Rows (ky, kx, i) of w [O, I, kh, kw] as a matrix [kh·kw·I, O] in panels. `turned`: w is [I, O, 1, 1].
+void pack_taps(const ConvShape& s, const float* w, bool turned, size_t panel, size_t which, float* to) {
   const size_t k = s.taps() * s.i, o0 = which * panel;
   float* p = to + o0 * k;
   for (size_t t = 0; t < s.taps(); ++t)
     for (size_t i = 0; i < s.i; ++i, p += panel)
-      for (size_t o = 0; o < panel; ++o) p[o] = o0 + o < s.o ? w[((o0 + o) * s.i + i) * s.taps() + t] : 0;
+      for (size_t o = 0; o < panel; ++o) p[o] = o0 + o >= s.o ? 0 : turned ? w[i * s.o + o0 + o] : w[((o0 + o) * s.i + i) * s.taps() + t];
 }
 
 class RowConv final : public Kernel {
  public:
-  RowConv(const ConvShape& s, const Tensor& x, const Tensor& w, const Tensor* bias, Epilogue epilogue, const Device& device)
+  RowConv(const ConvShape& s, const Tensor& x, const Tensor& w, bool turned, const Tensor* bias, Epilogue epilogue, const Device& device)
       : s_(s),
+        turned_(turned),
         x_(x),
         w_(w),
         bias_(bias ? *bias : Tensor{}),
@@ -50,7 +51,7 @@ class RowConv final : public Kernel {
     const size_t panels = ceil_div(s_.o, panel_), images = s_.padding ? s_.n : 0;
     parallel_for(threads_, panels + images, [&](size_t i) {
       if (i < panels)
-        pack_taps(s_, w, panel_, i, p.panels);
+        pack_taps(s_, w, turned_, panel_, i, p.panels);
       else
         pad_image(s_, x, i - panels, p.padded);
     });
@@ -88,6 +89,7 @@ class RowConv final : public Kernel {
   }
 
   ConvShape s_;
+  bool turned_;
   Tensor x_, w_, bias_;
   bool has_bias_;
   Epilogue epilogue_;
@@ -99,7 +101,12 @@ class RowConv final : public Kernel {
 }  // namespace
 
 std::unique_ptr<Kernel> make_row_conv(const ConvShape& s, const Tensor& x, const Tensor& w, const Tensor* bias, Epilogue epilogue, const Device& device) {
-  return std::make_unique<RowConv>(s, x, w, bias, std::move(epilogue), device);
+  return std::make_unique<RowConv>(s, x, w, false, bias, std::move(epilogue), device);
+}
+
+std::unique_ptr<Kernel> make_pixel_data_grad(const ConvShape& s, const Tensor& dy, const Tensor& w, Epilogue epilogue, const Device& device) {
+  const ConvShape turned{s.n, s.oh, s.ow, s.o, s.i, 1, 1, s.h, s.w, 1, 0};
+  return std::make_unique<RowConv>(turned, dy, w, true, nullptr, std::move(epilogue), device);
 }
 
 }  // namespace cf::cpu
