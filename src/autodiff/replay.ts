@@ -1,7 +1,7 @@
 /** Copies of nodes with other operands. */
 import { ShapeError } from "../errors.ts";
 import type { Graph, Node, Value } from "../graph/graph.ts";
-import type { Attrs, Op } from "../graph/ops.ts";
+import type { Attrs, Op } from "../graph/attrs.ts";
 
 /** Appends copies of `nodes` with operands replaced by `at` (extended with the copies' results). */
 export function replay(g: Graph, nodes: readonly Node[], at: Map<Value, Value>, fresh = false): void {

@@ -1,7 +1,8 @@
 /** A graph's identity across processes: what a compiled program may be cached under. */
 import { createHash } from "node:crypto";
 import type { Graph, Node } from "../graph/graph.ts";
-import { type Attrs, type Op, OPS } from "../graph/ops.ts";
+import type { Attrs, Op } from "../graph/attrs.ts";
+import { OPS } from "../graph/ops.ts";
 import { encodeExprs } from "./expr_code.ts";
 import { ABI_VERSION, OP_TABLE_HASH } from "./opcodes.ts";
 

@@ -3,12 +3,13 @@ import { ShapeError } from "../errors.ts";
 import { constant, type Expr, input, substitute } from "../graph/expr.ts";
 import type { Graph, Value } from "../graph/graph.ts";
 import { wholeLayout } from "../graph/ops.ts";
-import { composeLayouts, isDense, type Layout, numel, sameShape, type Shape } from "../graph/shape.ts";
+import { isDense, numel, type Shape } from "../graph/shape.ts";
+import { nodesOf, overwritable, rootOf, splitCommit, valuesOf } from "./commit.ts";
 import { encodeExprs } from "./expr_code.ts";
 import { type Cluster, fuse, type Item, readsOf, type RepeatNode, resolve } from "./fuse.ts";
-import { type Buffer, floatBits, type Instr, type Lowered, type Window } from "./lir.ts";
+import { floatBits, type Lowered, type Window } from "./lir.ts";
 import { emitNode, type Emitter } from "./lower_ops.ts";
-import type { ProgramOp } from "./opcodes.ts";
+import { type BlockState, LOOPS, noLoops, Storage } from "./storage.ts";
 
 /** How to compile. */
 export interface LowerOptions {
@@ -20,155 +21,14 @@ export interface LowerOptions {
   readonly winograd?: boolean;
 }
 
-const LOOPS = 3;
-const noLoops: readonly number[] = new Array<number>(LOOPS).fill(0);
-
-interface BlockState {
-  readonly instrs: Instr[];
-  /** Windows made by copying, valid while this block runs. */
-  readonly copies: Map<Value, Window>;
-  /** What was hoisted in front of this block's loop. */
-  readonly hoisted: Map<string, Window>;
-}
-
-class Lowering implements Emitter {
+class Lowering extends Storage implements Emitter {
   readonly winograd: boolean;
-  readonly #buffers: Buffer[] = [];
-  readonly #blocks: BlockState[] = [];
-  readonly #windows = new Map<Value, Window>();
-  readonly #depth = new Map<Value, number>();
-  readonly #targets = new Map<Value, Window>();
   readonly #options: LowerOptions;
 
   constructor(options: LowerOptions) {
+    super();
     this.#options = options;
     this.winograd = options.winograd ?? true;
-  }
-
-  // ---- buffers and windows
-
-  #buffer(kind: Buffer["kind"], size: number, rest: Partial<Buffer> = {}): Buffer {
-    const buffer: Buffer = { id: this.#buffers.length, kind, dtype: "f32", size, name: "", shape: [], ...rest };
-    this.#buffers.push(buffer);
-    return buffer;
-  }
-
-  #whole(buffer: Buffer, shape: Shape): Window {
-    return { buffer, layout: wholeLayout(shape), loops: noLoops };
-  }
-
-  alloc(shape: Shape): Window {
-    return this.#whole(this.#buffer("arena", numel(shape)), shape);
-  }
-
-  /** Depth of the block in which v gets its value. */
-  #depthOf(v: Value): number {
-    const root = resolve(v);
-    if (root.node.op === "view") return this.#depthOf(root.node.inputs[0]!);
-    return this.#depth.get(root) ?? 0;
-  }
-
-  windowOf(value: Value): Window {
-    const v = resolve(value);
-    const known = this.#windows.get(v);
-    if (known) return known;
-    for (const block of this.#blocks) {
-      const copy = block.copies.get(v);
-      if (copy) return copy;
-    }
-    const { node } = v;
-    switch (node.op) {
-      case "feed":
-      case "state": {
-        const { name, shape } = node.attrs;
-        return this.#leaf(v, this.#buffer(node.op, numel(shape), { name, shape, dtype: v.dtype }));
-      }
-      case "constant":
-        return this.#leaf(v, this.#buffer("constant", node.attrs.data.length, { data: node.attrs.data }));
-      case "view": {
-        const [x] = node.inputs as [Value];
-        const direct = composeLayouts(this.windowOf(x).layout, node.attrs.layout);
-        const from = direct ? this.windowOf(x) : this.dense(x);
-        const layout = direct ?? composeLayouts(from.layout, node.attrs.layout);
-        if (!layout) {
-          throw new ShapeError(
-            `lower: expected a window of a dense tensor to be a window, found ${node.attrs.layout.shape}`,
-          );
-        }
-        const window = { ...from, layout };
-        this.#blocks[this.#depthOf(v)]!.copies.set(v, window);
-        return window;
-      }
-      default:
-        throw new ShapeError(`lower: expected a value before its use, found %${v.id} (${node.op}) unmade`);
-    }
-  }
-
-  #leaf(v: Value, buffer: Buffer): Window {
-    const window = this.#whole(buffer, v.shape);
-    this.#windows.set(v, window);
-    return window;
-  }
-
-  dense(v: Value): Window {
-    const w = this.windowOf(v);
-    if (isDense(w.layout)) return w;
-    const key = `dense ${resolve(v).id}`;
-    return this.hoist(v, key, () => {
-      const copy = this.alloc(v.shape);
-      this.copy(w, copy);
-      return copy;
-    });
-  }
-
-  /** Runs `make` in the block where v is defined, once per loop that needs it. */
-  hoist(v: Value, key: string, make: () => Window): Window {
-    const depth = this.#depthOf(v);
-    const here = this.#blocks.length - 1;
-    // A copy at its own depth lives as long as its block; one hoisted out of a loop belongs to that loop.
-    const memo = this.#blocks[Math.min(depth + 1, here)]!.hoisted;
-    const known = memo.get(key);
-    if (known) return known;
-    const inner = this.#blocks.splice(depth + 1);
-    const window = make();
-    this.#blocks.push(...inner);
-    if (depth < here || key.startsWith("dense")) memo.set(key, window);
-    return window;
-  }
-
-  // ---- instructions
-
-  push(
-    op: ProgramOp,
-    name: string,
-    inputs: readonly Window[],
-    outputs: readonly Window[],
-    attrs: readonly number[],
-    body = 0,
-  ): void {
-    this.#blocks[this.#blocks.length - 1]!.instrs.push({ op, name, inputs, outputs, attrs, body });
-  }
-
-  copy(from: Window, to: Window): void {
-    this.push("map", "", [from], [to], encodeExprs([input(0)], 1));
-  }
-
-  /** The window an op writes v to: where it is wanted if the op can write there, else a temporary that is copied afterwards. */
-  result(v: Value, accepts: (layout: Layout) => boolean): Window {
-    const target = this.#targets.get(v);
-    const window = target && accepts(target.layout) ? target : this.alloc(v.shape);
-    this.#windows.set(v, window);
-    this.#depth.set(v, this.#blocks.length - 1);
-    return window;
-  }
-
-  /** Brings values to where they are wanted, when their op could not write there. */
-  settle(values: readonly Value[]): void {
-    for (const v of values) {
-      const target = this.#targets.get(v);
-      const window = this.#windows.get(v);
-      if (target && window && target !== window) this.copy(window, target);
-    }
   }
 
   /** Expressions of a cluster's outputs over its external operands. */
@@ -227,7 +87,7 @@ class Lowering implements Emitter {
   #emitAssemble(v: Value): void {
     const { node } = v;
     if (node.op !== "assemble") return;
-    let target = this.#windows.get(v);
+    let target = this.windows.get(v);
     if (!target) {
       target = this.result(v, isDense);
       const covered = node.attrs.parts.reduce((n, p) => n + numel(p.shape), 0);
@@ -237,19 +97,11 @@ class Lowering implements Emitter {
     }
     node.attrs.parts.forEach((part, i) => {
       const from = this.windowOf(node.inputs[i]!);
-      const to = this.#window(target!, part);
-      const aimed = this.#targets.get(resolve(node.inputs[i]!));
+      const to = this.part(target!, part);
+      const aimed = this.targets.get(resolve(node.inputs[i]!));
       if (aimed?.buffer !== to.buffer) this.copy(from, to);
     });
     this.settle([v]);
-  }
-
-  #window(whole: Window, part: Layout): Window {
-    const layout = composeLayouts(whole.layout, part);
-    if (!layout) {
-      throw new ShapeError(`lower: expected a part of a dense tensor, found ${part.shape} of ${whole.layout.shape}`);
-    }
-    return { ...whole, layout };
   }
 
   /** Lets parts of fully covered assemblies be written in place by whoever makes them. */
@@ -266,13 +118,13 @@ class Lowering implements Emitter {
       if (parts.reduce((n, p) => n + numel(p.shape), 0) < numel(shape)) continue;
       const [v] = item.node.outputs as [Value];
       const own = item.node.inputs.map(resolve).map((x) =>
-        made.has(x) && readers.get(x) === 1 && !this.#targets.has(x) && x.node.op !== "repeat"
+        made.has(x) && readers.get(x) === 1 && !this.targets.has(x) && x.node.op !== "repeat"
       );
       if (!own.some(Boolean)) continue;
       const target = this.result(v, isDense);
-      this.#depth.set(v, this.#blocks.length - 1);
+      this.depths.set(v, this.blocks.length - 1);
       parts.forEach((part, i) => {
-        if (own[i]) this.#targets.set(resolve(item.node.inputs[i]!), this.#window(target, part));
+        if (own[i]) this.targets.set(resolve(item.node.inputs[i]!), this.part(target, part));
       });
     }
   }
@@ -305,7 +157,7 @@ class Lowering implements Emitter {
 
   #emitRepeat(node: RepeatNode, items: readonly Item[]): void {
     const { region, count, carried, reversed } = node.attrs;
-    const level = this.#blocks.length - 1;
+    const level = this.blocks.length - 1;
     if (level >= LOOPS) throw new ShapeError(`repeat: expected at most ${LOOPS} nested loops, found more`);
     const step = (stride: number): number[] => noLoops.map((s, k) => (k === level ? stride : s));
     const now = node.inputs.slice(0, carried).map((v) => {
@@ -321,10 +173,10 @@ class Lowering implements Emitter {
     });
     const stacks = node.outputs.slice(carried).map((v) => this.alloc(v.shape));
     const block: BlockState = { instrs: [], copies: new Map(), hoisted: new Map() };
-    this.#blocks.push(block);
+    this.blocks.push(block);
     region.params.forEach((p, i) => {
-      this.#windows.set(p, [...now, ...slices][i]!);
-      this.#depth.set(p, level + 1);
+      this.windows.set(p, [...now, ...slices][i]!);
+      this.depths.set(p, level + 1);
     });
     const made = new Set(items.flatMap(valuesOf));
     const results = region.results.map(resolve);
@@ -332,7 +184,7 @@ class Lowering implements Emitter {
     results.slice(carried).forEach((v, i) => {
       const w = stacks[i]!;
       const slot: Window = { buffer: w.buffer, layout: wholeLayout(v.shape), loops: step(numel(v.shape)) };
-      if (made.has(v) && !this.#targets.has(v) && v.node.op !== "repeat") this.#targets.set(v, slot);
+      if (made.has(v) && !this.targets.has(v) && v.node.op !== "repeat") this.targets.set(v, slot);
       else if (v.node.op === "param") this.copy(this.windowOf(v), slot); // before the body can overwrite it
       else late.push(() => this.copy(this.windowOf(v), slot));
     });
@@ -340,8 +192,8 @@ class Lowering implements Emitter {
     const handedOn = (p: Value): boolean => results.some((r, i) => rootOf(r) === p && (i < carried || r !== p));
     results.slice(0, carried).forEach((v, i) => {
       const param = region.params[i]!;
-      if (made.has(v) && !this.#targets.has(v) && !handedOn(param) && overwritable(param, v, items)) {
-        this.#targets.set(v, now[i]!);
+      if (made.has(v) && !this.targets.has(v) && !handedOn(param) && overwritable(param, v, items)) {
+        this.targets.set(v, now[i]!);
       }
     });
     this.lowerItems(items);
@@ -357,12 +209,12 @@ class Lowering implements Emitter {
       return held;
     });
     moves.forEach(({ to }, i) => this.copy(sources[i]!, to));
-    this.#blocks.pop();
+    this.blocks.pop();
     this.push("repeat", node.scope, [], [], [count, level, block.instrs.length, reversed ? 1 : 0], block.instrs.length);
-    this.#blocks[this.#blocks.length - 1]!.instrs.push(...block.instrs);
+    this.blocks[this.blocks.length - 1]!.instrs.push(...block.instrs);
     node.outputs.forEach((v, i) => {
-      this.#windows.set(v, i < carried ? now[i]! : stacks[i - carried]!);
-      this.#depth.set(v, level);
+      this.windows.set(v, i < carried ? now[i]! : stacks[i - carried]!);
+      this.depths.set(v, level);
     });
     this.settle(node.outputs);
   }
@@ -371,7 +223,7 @@ class Lowering implements Emitter {
 
   lower(g: Graph): Lowered {
     const block: BlockState = { instrs: [], copies: new Map(), hoisted: new Map() };
-    this.#blocks.push(block);
+    this.blocks.push(block);
     const items = fuse(g, { maps: this.#options.fuse ?? true, epilogues: this.#options.epilogues ?? true });
     const assigns = g.results.flatMap((r) => (r.kind === "assign" ? [{ name: r.name, value: resolve(r.value) }] : []));
     const fetches = g.results.flatMap((r) => (r.kind === "fetch" ? [{ name: r.name, value: resolve(r.value) }] : []));
@@ -380,13 +232,13 @@ class Lowering implements Emitter {
     );
     const { early, commit, inPlace } = splitCommit(items, assigns, states);
     const target = new Map(fetches.map(({ name, value }) => {
-      const buffer = this.#buffer("fetch", numel(value.shape), { name, shape: value.shape, dtype: value.dtype });
-      return [name, this.#whole(buffer, value.shape)] as const;
+      const buffer = this.buffer("fetch", numel(value.shape), { name, shape: value.shape, dtype: value.dtype });
+      return [name, this.whole(buffer, value.shape)] as const;
     }));
     const made = new Set(early.flatMap(valuesOf));
     for (const { name, value } of fetches) {
-      if (made.has(value) && !this.#targets.has(value) && value.node.op !== "repeat") {
-        this.#targets.set(value, target.get(name)!);
+      if (made.has(value) && !this.targets.has(value) && value.node.op !== "repeat") {
+        this.targets.set(value, target.get(name)!);
       }
     }
     this.lowerItems(early);
@@ -403,14 +255,14 @@ class Lowering implements Emitter {
     const stateWindow = (name: string, shape: Shape): Window => {
       const v = states.get(name);
       if (v) return this.windowOf(v);
-      const buffer = this.#buffers.find((b) => b.kind === "state" && b.name === name) ??
-        this.#buffer("state", numel(shape), { name, shape });
-      return this.#whole(buffer, shape);
+      const buffer = this.buffers.find((b) => b.kind === "state" && b.name === name) ??
+        this.buffer("state", numel(shape), { name, shape });
+      return this.whole(buffer, shape);
     };
     // Values that are old states themselves are set aside before anything is overwritten.
     const aside = new Map<string, Window>();
     for (const { name, value } of assigns) {
-      if (inPlace.has(name)) this.#targets.set(value, stateWindow(name, value.shape));
+      if (inPlace.has(name)) this.targets.set(value, stateWindow(name, value.shape));
       else if (rootOf(value).node.op === "state" && resolve(value) !== states.get(name)) {
         const held = this.alloc(value.shape);
         this.copy(this.windowOf(value), held);
@@ -424,125 +276,8 @@ class Lowering implements Emitter {
       this.copy(aside.get(name) ?? this.windowOf(value), stateWindow(name, value.shape));
     }
     deliver(false);
-    return { buffers: this.#buffers, instrs: block.instrs, commit: assigns.length > 0 ? start : block.instrs.length };
+    return { buffers: this.buffers, instrs: block.instrs, commit: assigns.length > 0 ? start : block.instrs.length };
   }
-}
-
-/** The value whose elements v's windows show. */
-function rootOf(value: Value): Value {
-  let v = resolve(value);
-  while (v.node.op === "view") v = resolve(v.node.inputs[0]!);
-  return v;
-}
-
-/** Nodes that an item computes (a repeat: itself). */
-function nodesOf(item: Item): readonly Value["node"][] {
-  switch (item.kind) {
-    case "map":
-      return item.cluster.nodes;
-    case "reduce":
-      return [...(item.prologue?.nodes ?? []), item.node];
-    case "node":
-      return [...(item.epilogue?.nodes ?? []), item.node];
-    case "repeat":
-      return [item.node];
-  }
-}
-
-/** Values that an item makes available to others. */
-function valuesOf(item: Item): readonly Value[] {
-  if (item.kind === "map") return item.cluster.outputs;
-  if (item.kind === "node" && item.epilogue) return item.epilogue.outputs;
-  if (
-    item.kind === "node" &&
-    (item.node.op === "view" || item.node.op === "stop_gradient" || item.node.inputs.length === 0)
-  ) return [];
-  return item.node.outputs;
-}
-
-/** Whether the item reads `v`, and if so only element by element in a map. */
-function reading(item: Item, v: Value): "no" | "same element" | "otherwise" {
-  let answer: "no" | "same element" | "otherwise" = "no";
-  const inside = new Set(nodesOf(item).flatMap((n) => n.outputs));
-  for (const node of nodesOf(item)) {
-    for (const x of readsOf(node)) {
-      if (inside.has(x) || rootOf(x) !== v) continue;
-      if (item.kind !== "map" || x !== v) return "otherwise";
-      answer = "same element";
-    }
-  }
-  return answer;
-}
-
-/** Windows read nothing by themselves: who reads them does. */
-function isWindow(item: Item): boolean {
-  return item.kind === "node" && (item.node.op === "view" || item.node.op === "stop_gradient");
-}
-
-/** Whether the map that makes `next` may write it over `old`: nobody reads `old` later, and it itself only element by element. */
-function overwritable(old: Value, next: Value, items: readonly Item[]): boolean {
-  const at = items.findIndex((item) => item.kind === "map" && item.cluster.outputs.includes(next));
-  if (at < 0 || !sameShape(old.shape, next.shape)) return false;
-  return items.every((item, i) => {
-    if (isWindow(item)) return true;
-    const how = reading(item, old);
-    return how === "no" || i < at || (i === at && how === "same element");
-  });
-}
-
-interface Split {
-  readonly early: Item[];
-  readonly commit: Item[];
-  /** States that a commit item writes in place. */
-  readonly inPlace: ReadonlySet<string>;
-}
-
-/** Maps that make the next value of a state, and are read by nobody but such maps, come last: the commit. */
-function splitCommit(
-  items: readonly Item[],
-  assigns: readonly { name: string; value: Value }[],
-  states: ReadonlyMap<string, Value>,
-): Split {
-  const maps = new Map<Value, Item>();
-  for (const item of items) if (item.kind === "map") { for (const v of item.cluster.outputs) maps.set(v, item); }
-  const times = new Map<Value, number>();
-  for (const { value } of assigns) times.set(value, (times.get(value) ?? 0) + 1);
-  const readersOf = new Map<Value, Set<Item>>();
-  for (const item of items) {
-    for (const v of nodesOf(item).flatMap(readsOf).map(rootOf)) {
-      const set = readersOf.get(v);
-      if (set) set.add(item);
-      else readersOf.set(v, new Set([item]));
-    }
-  }
-  const late = new Set<Item>();
-  for (const item of [...items].reverse()) {
-    if (item.kind !== "map" || !item.cluster.outputs.some((v) => times.has(v))) continue;
-    const others = item.cluster.outputs.flatMap((v) => [...(readersOf.get(v) ?? [])]);
-    if (others.every((r) => r === item || late.has(r) || isWindow(r))) late.add(item);
-  }
-  const commit = items.filter((i) => late.has(i));
-  const readers = new Map<Value, { item: Item; how: string }[]>();
-  const olds = new Set(states.values());
-  for (const item of commit) {
-    const seen = new Set(nodesOf(item).flatMap(readsOf).map(rootOf).filter((v) => olds.has(v)));
-    for (const v of seen) {
-      const how = reading(item, v);
-      if (how === "no") continue;
-      const list = readers.get(v);
-      if (list) list.push({ item, how });
-      else readers.set(v, [{ item, how }]);
-    }
-  }
-  const inPlace = new Set<string>();
-  for (const { name, value } of assigns) {
-    const item = maps.get(value);
-    const old = states.get(name);
-    if (!item || !late.has(item) || times.get(value) !== 1 || (old && !sameShape(old.shape, value.shape))) continue;
-    const safe = !old || (readers.get(old) ?? []).every((r) => r.item === item && r.how === "same element");
-    if (safe) inPlace.add(name);
-  }
-  return { early: items.filter((i) => !late.has(i)), commit, inPlace };
 }
 
 /** Lowers a graph. Throws ShapeError on what cannot be lowered. */

@@ -1,6 +1,7 @@
 /** The intermediate representation: immutable nodes with static shapes, appended to a graph. Equal nodes are the same node. */
 import { ShapeError } from "../errors.ts";
-import { type Attrs, type Op, OPS } from "./ops.ts";
+import type { Attrs, Op } from "./attrs.ts";
+import { OPS } from "./ops.ts";
 import type { DType, Shape } from "./shape.ts";
 
 /** One result of a node: a tensor. */

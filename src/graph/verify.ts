@@ -1,7 +1,8 @@
 /** Checks what every pass must preserve. Run after each pass in tests. */
 import { ShapeError } from "../errors.ts";
 import type { Graph, Node, Value } from "./graph.ts";
-import { type Attrs, type Op, OPS } from "./ops.ts";
+import type { Attrs, Op } from "./attrs.ts";
+import { OPS } from "./ops.ts";
 import { formatShape, sameShape } from "./shape.ts";
 
 function verifyBlock(nodes: readonly Node[], visible: Set<Value>): void {

@@ -6,7 +6,7 @@ import { ShapeError } from "../../src/errors.ts";
 import * as b from "../../src/graph/build.ts";
 import { E } from "../../src/graph/expr.ts";
 import { Graph, type Value } from "../../src/graph/graph.ts";
-import type { Attrs, Op } from "../../src/graph/ops.ts";
+import type { Attrs, Op } from "../../src/graph/attrs.ts";
 import type { Shape } from "../../src/graph/shape.ts";
 import { verifyGraph } from "../../src/graph/verify.ts";
 import { evaluateValues } from "../support/interpreter.ts";

@@ -5,7 +5,7 @@ import { grad } from "../../src/autodiff/grad.ts";
 import * as b from "../../src/graph/build.ts";
 import { E } from "../../src/graph/expr.ts";
 import type { Graph, Value } from "../../src/graph/graph.ts";
-import type { Op } from "../../src/graph/ops.ts";
+import type { Op } from "../../src/graph/attrs.ts";
 import { numel, type Shape } from "../../src/graph/shape.ts";
 import { checkGradient, gaussian, type GradientCase } from "../support/gradient_check.ts";
 

@@ -3,7 +3,7 @@
 import * as b from "../../src/graph/build.ts";
 import { type Expr, input } from "../../src/graph/expr.ts";
 import { Graph, type Value } from "../../src/graph/graph.ts";
-import type { Op } from "../../src/graph/ops.ts";
+import type { Op } from "../../src/graph/attrs.ts";
 import type { Shape } from "../../src/graph/shape.ts";
 import type { Dice } from "./dice.ts";
 

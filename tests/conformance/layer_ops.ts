@@ -2,7 +2,7 @@
 
 import * as b from "../../src/graph/build.ts";
 import type { Value } from "../../src/graph/graph.ts";
-import type { AttentionAttrs } from "../../src/graph/ops.ts";
+import type { AttentionAttrs } from "../../src/graph/attrs.ts";
 import type { Shape } from "../../src/graph/shape.ts";
 import { type Builder, type GeneratorsOf, make } from "./case.ts";
 import type { Dice } from "./dice.ts";

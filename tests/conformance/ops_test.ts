@@ -1,7 +1,7 @@
 // Every op on every instruction set and thread count against the float64 interpreter.
 
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
-import type { Op } from "../../src/graph/ops.ts";
+import type { Op } from "../../src/graph/attrs.ts";
 import type { Generator } from "./case.ts";
 import { checkCase, type Named, openDevices } from "./devices.ts";
 import { Dice } from "./dice.ts";

@@ -4,7 +4,7 @@ import { ShapeError } from "../../src/errors.ts";
 import * as b from "../../src/graph/build.ts";
 import { constant, input } from "../../src/graph/expr.ts";
 import { Graph, type Value } from "../../src/graph/graph.ts";
-import type { Attrs, Op } from "../../src/graph/ops.ts";
+import type { Attrs, Op } from "../../src/graph/attrs.ts";
 
 const attention = { heads: 2, dropout: 0, stream: "mask", loop: 0 };
 const window = { offset: 0, shape: [2], strides: [1] };

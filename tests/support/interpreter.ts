@@ -2,7 +2,7 @@
 
 import { normals, uniforms } from "../../src/random.ts";
 import type { Graph, Node, Region, Value } from "../../src/graph/graph.ts";
-import type { Attrs, Op } from "../../src/graph/ops.ts";
+import type { Attrs, Op } from "../../src/graph/attrs.ts";
 import { numel, type Shape } from "../../src/graph/shape.ts";
 import { attention, type AttentionCase, attentionGrad } from "./reference/attention.ts";
 import { evaluateMap, gather, reduceAxes, scatter } from "./reference/expression.ts";

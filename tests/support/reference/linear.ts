@@ -1,6 +1,6 @@
 // Matrix products, convolutions, inverse and determinant in float64: plain loops over the defining sums.
 
-import type { ConvAttrs } from "../../../src/graph/ops.ts";
+import type { ConvAttrs } from "../../../src/graph/attrs.ts";
 import type { Shape } from "../../../src/graph/shape.ts";
 
 /** y[b,m,n] = Σ_k a[b,m,k]·b[b,k,n]. */
