@@ -9,6 +9,7 @@ import { train } from "../coopflow/trainer.ts";
 import type { Split } from "../data/dataset.ts";
 import { digits } from "../data/digits.ts";
 import { openDataset } from "../data/open.ts";
+import { buildInfo } from "../runtime/device.ts";
 import { systemCode, systemReason } from "../io/system_error.ts";
 import { configFrom, type ConfigOptions } from "./config_source.ts";
 import { listenForInterruption } from "./interruption.ts";
@@ -63,6 +64,7 @@ async function startRun(options: TrainCommandOptions): Promise<Job> {
   const { config, name } = await configFrom(options);
   const dataPath = options.data === undefined ? null : resolve(options.data);
   const data = await openData(dataPath, config, options.data);
+  buildInfo(); // a library that can't be used is told of before a folder is made
   const path = options.out ?? await freeFolder(name);
   return { run: await RunDirectory.create(path, config), config, data, dataPath };
 }

@@ -86,6 +86,8 @@ const TRAINING = z.strictObject({
     flow: AVERAGE().describe("Decay of the flow's moving averages, or off"),
     ebm: AVERAGE().describe("Decay of the EBM's moving averages, or off"),
   }).prefault({}),
+  recompute: z.boolean().default(false)
+    .describe("Compute the insides of coupling layers again in the backward pass: less memory, more time"),
   stopOnNaN: z.boolean().default(true).describe("Stop when a value is not finite; otherwise skip the update"),
   checkpointEvery: count(1).default(500).describe("Iterations between checkpoints"),
   sampleEvery: count(1).default(500).describe("Iterations between pictures of samples"),

@@ -45,6 +45,7 @@ export function learnProgram(config: CoopFlowConfig): ModelProgram {
     chain: chainConfigOf(config),
     flowOptimizer: flowOptimizerOf(config),
     energyOptimizer: energyOptimizerOf(config),
+    recompute: config.training.recompute,
   });
 }
 

@@ -41,7 +41,7 @@ const BUILDERS: Readonly<Record<Phase, (setting: Setting) => void>> = {
     const optimizer = flowOptimizerOf(config);
     const update = flowUpdate(
       models.flow,
-      training(keyFeed(g), "update/"),
+      training(keyFeed(g), "update/", config.training.recompute),
       feed(g, "images", shape),
       undefined,
       optimizer,

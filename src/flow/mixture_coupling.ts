@@ -76,7 +76,8 @@ export class MixtureCoupling implements Bijector<Pair> {
   }
 
   forward(ctx: Context, x: Pair, aux?: Value): Forward<Pair> {
-    const [first, logDet] = this.#apply("mixture", ctx, x, aux);
+    const layer = (): [Value, Value] => this.#apply("mixture", ctx, x, aux);
+    const [first, logDet] = ctx.recompute ? x.first.graph.recomputed(layer) : layer();
     return { y: { first, second: x.second }, logDet };
   }
 

@@ -15,6 +15,8 @@ export interface Context {
   readonly streamPrefix: string;
   /** `initialise`: activation norms use the statistics of this pass, and store them. */
   readonly mode: "use" | "initialise";
+  /** Whether gradients compute the insides of coupling layers again instead of keeping them: less memory for about a third more time. */
+  readonly recompute?: boolean;
 }
 
 /** Evaluation: no dropout; parameters as they are. */
@@ -23,8 +25,8 @@ export function evaluation(key?: Value, streamPrefix = ""): Context {
 }
 
 /** Training: dropout on; the draws of this pass are named after `streamPrefix`. */
-export function training(key: Value | undefined, streamPrefix: string): Context {
-  return { training: true, mode: "use", streamPrefix, ...(key ? { key } : {}) };
+export function training(key: Value | undefined, streamPrefix: string, recompute = false): Context {
+  return { training: true, mode: "use", streamPrefix, recompute, ...(key ? { key } : {}) };
 }
 
 /** Full name of a draw of the layer `params` in this pass. */

@@ -50,9 +50,13 @@ export function native(): Native {
   if (Deno.env.get("GOMP_SPINCOUNT") === undefined && Deno.env.get("OMP_WAIT_POLICY") === undefined) {
     Deno.env.set("GOMP_SPINCOUNT", SPIN_COUNT);
   }
-  let symbols: Native;
+  let found: number;
+  let symbols: Native | undefined;
   try {
-    symbols = Deno.dlopen(path, SYMBOLS).symbols;
+    // The version first: a library of another one may lack the other functions.
+    const { symbols: only } = Deno.dlopen(path, { cf_abi_version: SYMBOLS.cf_abi_version });
+    found = only.cf_abi_version();
+    if (found === ABI_VERSION) symbols = Deno.dlopen(path, SYMBOLS).symbols;
   } catch (cause) {
     if (cause instanceof Deno.errors.NotCapable) throw cause;
     const reason = cause instanceof Error ? cause.message : String(cause);
@@ -62,8 +66,7 @@ export function native(): Native {
       `expected the native library at ${path}, found none that loads (${reason}); run "deno task build"`,
     );
   }
-  const found = symbols.cf_abi_version();
-  if (found !== ABI_VERSION) {
+  if (symbols === undefined) {
     throw new NativeError(
       3,
       "load",

@@ -92,4 +92,23 @@ describe("failures", () => {
       expectFailure(await run(folder, tiny, { COOPFLOW_LIBRARY: `${folder}/tiny.json` }), 'run "deno task build"');
     });
   });
+
+  it("of a native library that is missing, broken or of another version", async () => {
+    await withFolder(async (folder) => {
+      const tiny = await tinyFiles(folder);
+      const train = (library: string): Promise<Ended> =>
+        run(folder, ["train", ...tiny, "--out", "run"], { COOPFLOW_LIBRARY: library });
+      expectFailure(
+        await train(`${folder}/none.so`),
+        `expected the native library at ${folder}/none.so, found none that loads`,
+      );
+      await Deno.writeTextFile(`${folder}/broken.so`, "no library");
+      expectFailure(await train(`${folder}/broken.so`), "found none that loads");
+      await Deno.writeTextFile(`${folder}/old.c`, "unsigned cf_abi_version(void) { return 999; }");
+      const cc = await new Deno.Command("cc", { args: ["-shared", "-fPIC", "-o", "old.so", "old.c"], cwd: folder })
+        .output();
+      assertEquals(cc.code, 0);
+      expectFailure(await train(`${folder}/old.so`), "expected a native library of ABI 1, found ABI 999");
+    });
+  });
 });

@@ -37,6 +37,8 @@ export interface LearnConfig extends ModelConfig {
   readonly energyOptimizer?: OptimizerConfig;
   /** Draws that the host feeds. */
   readonly given?: readonly GivenDraw[];
+  /** Whether the flow's update computes the insides of coupling layers again in its backward pass. */
+  readonly recompute?: boolean;
   /** Fetch `proposals` and `images` too. */
   readonly images?: boolean;
 }
@@ -64,7 +66,7 @@ export function learn(config: LearnConfig): ModelProgram {
   const data = feed(g, "data", shape);
   const key = (): Value => keyFeed(g);
   const draws = config.flow.dropout > 0 || !given.includes("eps");
-  const pass = (prefix: string) => training(draws ? key() : undefined, prefix);
+  const pass = (prefix: string) => training(draws ? key() : undefined, prefix, config.recompute);
 
   const z = latent(key, g, shape, "proposal/z", given);
   const proposal = stopGradient(flow.sample(pass("proposal/"), z).x);
