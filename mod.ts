@@ -7,7 +7,7 @@
  *
  * const data = await datasets.digits();
  * await using model = await CoopFlow.create(presets.digits, { device: "auto", seed: 0 });
- * for await (const event of model.fit(data, { iterations: 2000 })) console.log(event);
+ * for await (const event of model.fit(data, { iterations: 850 })) console.log(event);
  * const { images, proposals } = await model.sample(64, { seed: 1 });
  * await model.save("digits.safetensors");
  * ```

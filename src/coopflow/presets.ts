@@ -9,7 +9,7 @@ const SMALL_NETWORKS = {
   energy: { channels: 32 },
 } as const;
 
-const DIGITS_OPTIMIZER = { lr: 1e-3, clip: 1, warmUp: 100, decayLast: 0.4 } as const;
+const DIGITS_OPTIMIZER = { lr: 1e-3, clip: 1, warmUp: 50, decayLast: 0.5 } as const;
 
 /** Ready-made configurations, by name. */
 export const presets: Readonly<Record<PresetName, CoopFlowConfig>> = {
@@ -21,7 +21,7 @@ export const presets: Readonly<Record<PresetName, CoopFlowConfig>> = {
     langevin: { steps: 30, stepSize: 0.3, sampleStepSize: 0.3 },
     training: {
       batch: 64,
-      iterations: 1200,
+      iterations: 850,
       initialisationImages: 1280,
       flow: DIGITS_OPTIMIZER,
       ebm: DIGITS_OPTIMIZER,

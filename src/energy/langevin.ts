@@ -22,6 +22,8 @@ export interface LangevinOptions {
   readonly key?: Value;
   /** Name of the noise's draw. */
   readonly stream?: string;
+  /** Also deliver f of where each step started from. The chain itself needs only ∇f, which costs less. */
+  readonly energies?: boolean;
   /** Also deliver where each step started from. */
   readonly trajectory?: boolean;
 }
@@ -33,8 +35,8 @@ export const LANGEVIN_DEFAULTS = { steps: 30, noise: false, moveClamp: 0.1, rang
 export interface LangevinResult {
   /** Images after the last step. */
   readonly x: Value;
-  /** f [T,N] of the images that each step started from: row 0 belongs to `x0`. */
-  readonly energies: Value;
+  /** f [T,N] of the images that each step started from (row 0 belongs to `x0`), if asked for. */
+  readonly energies?: Value;
   /** Images [T,N,H,W,C] that each step started from, if asked for. */
   readonly trajectory?: Value;
 }
@@ -80,8 +82,10 @@ export function langevin(g: Graph, energy: (x: Value) => Value, x0: Value, optio
       if (d && e) y = E.add(y, E.mul(d, e));
       return range ? E.clamp(y, range[0], range[1]) : y;
     });
-    return { carried: [next], stacked: [f, ...(options.trajectory ? [x!] : [])] };
+    return { carried: [next], stacked: [...(options.energies ? [f] : []), ...(options.trajectory ? [x!] : [])] };
   }, given ? { scanned: [given] } : {});
-  const [energies, trajectory] = loop.stacked;
-  return { x: loop.carried[0]!, energies: energies!, ...(trajectory ? { trajectory } : {}) };
+  const stacked = [...loop.stacked];
+  const energies = options.energies ? { energies: stacked.shift()! } : {};
+  const trajectory = options.trajectory ? { trajectory: stacked.shift()! } : {};
+  return { x: loop.carried[0]!, ...energies, ...trajectory };
 }

@@ -1,6 +1,6 @@
 /** One learning iteration of CoopFlow (Xie et al. 2022, Algorithm 1) as one program. */
 import { langevin, LANGEVIN_DEFAULTS } from "../../energy/langevin.ts";
-import { feed, map, mean, scalar, slice, stopGradient, sub } from "../../graph/build.ts";
+import { feed, map, mean, scalar, stopGradient, sub } from "../../graph/build.ts";
 import { E, type Expr } from "../../graph/expr.ts";
 import { Graph, type Value } from "../../graph/graph.ts";
 import { training } from "../../nn/context.ts";
@@ -73,7 +73,7 @@ export function learn(config: LearnConfig): ModelProgram {
   const moves = chainOptions(key, g, shape, chain, "chain/noise", given);
   const run = langevin(g, (x) => energy.forward(x), proposal, moves);
   const revised = stopGradient(run.x);
-  const fProposal = scalar(mean(slice(run.energies, 0, 0, 1)));
+  const fProposal = scalar(mean(energy.forward(proposal)));
   const change = map([scalar(mean(map([sub(revised, proposal)], E.square)))], E.sqrt);
 
   const noise = given.includes("eps") ? feed(g, "eps", shape) : undefined;
