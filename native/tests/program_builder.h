@@ -134,7 +134,7 @@ class ProgramBuilder {
   /// Makes the checksum right again after bytes were changed.
   static void seal(std::vector<uint8_t>& bytes) {
     if (bytes.size() < 64) return;
-    const uint32_t crc = crc32(bytes.data() + 64, bytes.size() - 64);
+    const uint32_t crc = program_checksum(bytes.data(), bytes.size());
     std::memcpy(bytes.data() + 16, &crc, 4);
   }
 

@@ -7,6 +7,7 @@ import { ABI_VERSION, OP_TABLE_HASH, OPCODES } from "./opcodes.ts";
 /** "COFP". */
 export const MAGIC = 0x50464f43;
 export const HEADER_WORDS = 16;
+const CHECKSUM_WORD = 4;
 const KINDS = { state: 0, feed: 1, fetch: 2, constant: 3, arena: 4 } as const;
 const RANK = 6, LOOPS = 3;
 
@@ -144,10 +145,12 @@ export function encode(lowered: Lowered, arena: Arena): Uint8Array<ArrayBuffer> 
     [names.bytes(), table.bytes(), tensors.words.bytes(), code.bytes()].map(padded).concat(constants),
   );
   const header = new Words();
-  header.push(MAGIC, ABI_VERSION, Number(OP_TABLE_HASH & 0xffffffffn), Number(OP_TABLE_HASH >> 32n), crc32(body));
+  header.push(MAGIC, ABI_VERSION, Number(OP_TABLE_HASH & 0xffffffffn), Number(OP_TABLE_HASH >> 32n), 0);
   header.push64(HEADER_WORDS * 4 + body.length);
   header.push(names.count, buffers.length, tensors.count, lowered.instrs.length, code.length, lowered.commit);
   header.push64(arena.elements * 4);
   header.push(constantBytes);
-  return concat([header.bytes(), body]);
+  const bytes = concat([header.bytes(), body]);
+  new DataView(bytes.buffer).setUint32(CHECKSUM_WORD * 4, crc32(bytes), true);
+  return bytes;
 }

@@ -12,6 +12,7 @@ namespace cf {
 namespace {
 
 constexpr uint32_t kHeaderWords = 16;
+constexpr uint32_t kChecksumWord = 4;
 constexpr uint64_t kSectionAlign = 64;
 constexpr uint32_t kTensorWords = 20;
 constexpr uint32_t kInstrWords = 6;
@@ -196,7 +197,7 @@ void read_code(Reader& in, uint32_t count, Program& p) {
 
 }  // namespace
 
-uint32_t crc32(const uint8_t* bytes, size_t n) noexcept {
+uint32_t crc32(const uint8_t* bytes, size_t n, uint32_t before) noexcept {
   // Eight tables, eight bytes a step: a frozen sampler's constants are hundreds of megabytes.
   static const auto tables = [] {
     std::array<std::array<uint32_t, 256>, 8> t{};
@@ -209,7 +210,7 @@ uint32_t crc32(const uint8_t* bytes, size_t n) noexcept {
       for (size_t k = 1; k < 8; ++k) t[k][i] = (t[k - 1][i] >> 8) ^ t[0][t[k - 1][i] & 255];
     return t;
   }();
-  uint32_t c = ~0u;
+  uint32_t c = ~before;
   for (; n >= 8; n -= 8, bytes += 8) {
     uint32_t low = c ^ (bytes[0] | bytes[1] << 8 | bytes[2] << 16 | static_cast<uint32_t>(bytes[3]) << 24);
     c = tables[7][low & 255] ^ tables[6][low >> 8 & 255] ^ tables[5][low >> 16 & 255] ^ tables[4][low >> 24] ^ tables[3][bytes[4]] ^
@@ -217,6 +218,13 @@ uint32_t crc32(const uint8_t* bytes, size_t n) noexcept {
   }
   for (; n; --n, ++bytes) c = tables[0][(c ^ *bytes) & 255] ^ (c >> 8);
   return ~c;
+}
+
+uint32_t program_checksum(const uint8_t* bytes, size_t n) noexcept {
+  uint8_t header[kHeaderWords * 4];
+  std::memcpy(header, bytes, sizeof header);
+  std::memset(header + kChecksumWord * 4, 0, 4);
+  return crc32(bytes + sizeof header, n - sizeof header, crc32(header, sizeof header));
 }
 
 Program decode(const uint8_t* bytes, size_t n) {
@@ -238,7 +246,7 @@ Program decode(const uint8_t* bytes, size_t n) {
   uint32_t constant_bytes = header.word();
   if (total != n) bad("the program says it has " + str(total) + " bytes, found " + str(n));
   if (p.arena_bytes > kMaxBytes) bad("the arena has " + str(p.arena_bytes) + " bytes, more than " + str(kMaxBytes));
-  uint32_t found = crc32(bytes + kHeaderWords * 4, n - kHeaderWords * 4);
+  uint32_t found = program_checksum(bytes, n);
   if (crc != found) bad("wrong checksum: expected " + str(crc) + ", found " + str(found) + ": the file is damaged");
 
   uint64_t at = kHeaderWords * 4;

@@ -21,8 +21,11 @@ void validate(const Program& program);
 /// How many kernels one run executes, repeats included (validated programs only).
 uint64_t count_steps(const Program& program);
 
-/// CRC-32 with zlib's polynomial.
-uint32_t crc32(const uint8_t* bytes, size_t n) noexcept;
+/// CRC-32 with zlib's polynomial, going on from the checksum `before` of what came before.
+uint32_t crc32(const uint8_t* bytes, size_t n, uint32_t before = 0) noexcept;
+
+/// Checksum of a whole program of at least 64 bytes: the CRC-32 of all of it, the checksum's own word taken as 0.
+uint32_t program_checksum(const uint8_t* bytes, size_t n) noexcept;
 
 const char* op_name(Op op) noexcept;
 

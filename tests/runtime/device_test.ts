@@ -1,0 +1,147 @@
+import { describe, it } from "@std/testing/bdd";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { compileGraph } from "../../src/compile/compile.ts";
+import { CancelledError, NativeError, UsageError } from "../../src/errors.ts";
+import { add, feed, map, matmul, mul, repeat, state } from "../../src/graph/build.ts";
+import { E } from "../../src/graph/expr.ts";
+import { Graph } from "../../src/graph/graph.ts";
+import { buildInfo, Device } from "../../src/runtime/device.ts";
+
+// Opened before any test begins: the library stays open, and the first test would be called its leak.
+buildInfo();
+
+/** y = w·x; w becomes w + 1. */
+function counting(): Uint8Array<ArrayBuffer> {
+  const g = new Graph();
+  const w = state(g, "w", [4]);
+  g.fetch("y", mul(w, feed(g, "x", [4])));
+  g.assign("w", add(w, 1));
+  return compileGraph(g).bytes;
+}
+
+/** Products that take many seconds, then w becomes w + 1. */
+function endless(): Uint8Array<ArrayBuffer> {
+  const g = new Graph();
+  const w = state(g, "w", [4]);
+  const a = feed(g, "a", [1, 256, 256]);
+  const end = repeat(g, 200_000, [a], ([x]) => ({ carried: [map([matmul(x!, a)], (v) => E.clamp(v, -1, 1))] }));
+  g.fetch("end", end.carried[0]!);
+  g.assign("w", add(w, 1));
+  return compileGraph(g).bytes;
+}
+
+const X = Float32Array.of(1, 2, 3, 4);
+const BIG = { a: new Float32Array(256 * 256).fill(0.01) };
+
+function ready(): Device {
+  const device = Device.open({ threads: 2 });
+  device.setState("w", Float32Array.of(1, 1, 1, 1), [4]);
+  return device;
+}
+
+describe("Device", () => {
+  it("refuses options out of range, and instruction sets that are not there", () => {
+    assertThrows(
+      () => Device.open({ threads: -1 }),
+      UsageError,
+      "threads: expected a whole number from 0 to 1024, found -1",
+    );
+    const missing = (["avx512", "avx2", "portable"] as const).find((isa) => !buildInfo().isa.includes(isa));
+    if (missing) assertThrows(() => Device.open({ isa: missing }), NativeError);
+  });
+
+  it("runs a program, and assigns take effect together after each run", async () => {
+    using device = ready();
+    const program = device.load(counting());
+    for (const times of [1, 2, 3]) assertEquals([...(await program.run({ x: X })).y!], [...X].map((v) => v * times));
+    assertEquals([...device.getState("w", 4)], [4, 4, 4, 4]);
+    assertEquals(device.listState().map(({ name, shape }) => ({ name, shape })), [{ name: "w", shape: [4] }]);
+  });
+
+  it("refuses feeds and fetches that do not fit, naming what it has", async () => {
+    using device = ready();
+    const program = device.load(counting());
+    await assertRejects(() => program.run({}), UsageError, "feed x: expected f32 of shape [4], found nothing");
+    await assertRejects(() => program.run({ x: X, z: X }), UsageError, "feed: expected one of x, found z");
+    await assertRejects(
+      () => program.run({ x: Float32Array.of(1) }),
+      UsageError,
+      "feed x: expected 4 f32 values of shape [4], found 1 f32",
+    );
+    await assertRejects(() => program.run({ x: Uint32Array.of(1, 2, 3, 4) }), UsageError, "found 4 u32 values");
+    await assertRejects(() => program.run({ x: X }, ["z"]), UsageError, "fetch: expected one of y, found z");
+  });
+
+  it("names state that is missing, or of another shape", () => {
+    using device = Device.open({ threads: 1 });
+    assertThrows(() => device.load(counting()), NativeError, "w");
+    device.setState("w", Float32Array.of(1, 2), [2]);
+    assertThrows(() => device.load(counting()), NativeError, "w");
+    assertThrows(() => device.getState("nothing", 4), NativeError, "nothing");
+  });
+
+  it("refuses a program whose bytes were altered anywhere", () => {
+    using device = ready();
+    const good = counting();
+    for (let i = 0; i < good.length; i += 13) {
+      const bad = good.slice();
+      bad[i]! ^= 0x11;
+      assertThrows(() => device.load(bad), NativeError);
+    }
+    assertThrows(() => device.load(good.slice(0, 0)), NativeError, "expected a program, found no bytes");
+  });
+
+  it("cancels within 100 ms, and leaves state as it was", async () => {
+    using device = ready();
+    const program = device.load(endless());
+    const run = program.run(BIG);
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    const { done, total, committing } = device.progress();
+    assert(done > 0 && done < total && !committing, `${done} of ${total}`);
+    const begin = performance.now();
+    device.cancel();
+    await assertRejects(() => run, CancelledError);
+    const took = performance.now() - begin;
+    assert(took < 100, `expected less than 100 ms, found ${took}`);
+    assertEquals([...device.getState("w", 4)], [1, 1, 1, 1]);
+  });
+
+  it("gives its memory back: what programs and state took is gone when they are", async () => {
+    using device = ready();
+    const before = device.info;
+    for (let i = 0; i < 20; i++) {
+      using program = device.load(counting());
+      await program.run({ x: X });
+    }
+    const { arena_bytes, scratch_bytes, state_bytes } = device.info;
+    assertEquals([arena_bytes, scratch_bytes, state_bytes], [
+      before.arena_bytes,
+      before.scratch_bytes,
+      before.state_bytes,
+    ]);
+    device.removeState("w");
+    assertEquals(device.info.state_bytes, 0);
+  });
+
+  it("closes while a program runs, and says so to whoever waits or comes later", async () => {
+    const device = ready();
+    const program = device.load(endless());
+    const run = program.run(BIG);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    device.close();
+    device.close();
+    await assertRejects(() => run);
+    assertThrows(() => device.info, NativeError, "expected an open device, found a closed one");
+    await assertRejects(() => program.run(BIG), NativeError, "expected an open program, found a closed one");
+  });
+
+  it("measures each instruction when asked", async () => {
+    using device = ready();
+    const program = device.load(counting());
+    program.profile(true);
+    await program.run({ x: X });
+    const report = program.profileReport();
+    assertEquals(report.length, program.info.instructions);
+    assert(report.every((entry) => entry.op === "map" && entry.calls === 1 && entry.seconds >= 0));
+  });
+});
