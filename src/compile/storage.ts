@@ -102,15 +102,16 @@ export class Storage {
     const w = this.windowOf(v);
     if (isDense(w.layout)) return w;
     const key = `dense ${resolve(v).id}`;
-    return this.hoist(v, key, () => {
+    const make = (): Window => {
       const copy = this.alloc(v.shape);
       this.copy(w, copy);
       return copy;
-    });
+    };
+    return this.hoist(v, key, make, true);
   }
 
-  /** Runs `make` in the block where v is defined, once per loop that needs it. */
-  hoist(v: Value, key: string, make: () => Window): Window {
+  /** Runs `make` in the block where v is defined, once per loop that needs it; with `keep` once per block even where there is no loop. */
+  hoist(v: Value, key: string, make: () => Window, keep = false): Window {
     const depth = this.depthOf(v);
     const here = this.blocks.length - 1;
     // A copy at its own depth lives as long as its block; one hoisted out of a loop belongs to that loop.
@@ -120,7 +121,7 @@ export class Storage {
     const inner = this.blocks.splice(depth + 1);
     const window = make();
     this.blocks.push(...inner);
-    if (depth < here || key.startsWith("dense")) memo.set(key, window);
+    if (depth < here || keep) memo.set(key, window);
     return window;
   }
 

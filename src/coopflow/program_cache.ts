@@ -8,11 +8,11 @@ import { NativeError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { writeAtomic } from "../io/atomic.ts";
 import type { Device } from "../runtime/device.ts";
+import { STATUS } from "../runtime/library.ts";
 import type { Program } from "../runtime/program.ts";
 
 /** Raised when the compiler's output changes without the op table changing. */
 const COMPILER_REVISION = 1;
-const INVALID_PROGRAM = 2, VERSION_MISMATCH = 3;
 
 /** Options of {@linkcode loadGraph}. */
 export interface LoadOptions extends CompileOptions {
@@ -43,7 +43,8 @@ export async function loadGraph(device: Device, g: Graph, options: LoadOptions =
     try {
       return device.load(found, { createMissing });
     } catch (error) {
-      const stale = error instanceof NativeError && (error.code === INVALID_PROGRAM || error.code === VERSION_MISMATCH);
+      const stale = error instanceof NativeError &&
+        (error.code === STATUS.invalidProgram || error.code === STATUS.versionMismatch);
       if (!stale) throw error;
     }
   }

@@ -1,6 +1,6 @@
 /** A device context: threads, named state and memory. Programs run on it. */
 import { NativeError, UsageError } from "../errors.ts";
-import { cString, native, readText, unwrap } from "./library.ts";
+import { cString, native, readText, STATUS, unwrap } from "./library.ts";
 import { Program } from "./program.ts";
 
 /** Instruction sets, best first. */
@@ -41,8 +41,6 @@ export interface Progress {
 }
 
 const ISA_CODES: Readonly<Record<Isa, number>> = { portable: 0, avx2: 1, avx512: 2 };
-/** The status of a program that the loader refuses. */
-const INVALID_PROGRAM = 2;
 
 /** Version, instruction sets and libraries of the native build. */
 export function buildInfo(): { version: string; onednn: string; compiler: string; isa: Isa[] } {
@@ -77,7 +75,9 @@ export class Device implements Disposable {
 
   /** The native handle, for programs of this room. Throws NativeError after close(). */
   get handle(): bigint {
-    if (!this.#open) throw new NativeError(1, "device", "expected an open device, found a closed one");
+    if (!this.#open) {
+      throw new NativeError(STATUS.invalidArgument, "device", "expected an open device, found a closed one");
+    }
     return this.#handle;
   }
 
@@ -126,7 +126,9 @@ export class Device implements Disposable {
   /** Loads a program. `createMissing`: state that the device lacks is created as zeros instead of being refused. */
   load(bytes: Uint8Array<ArrayBuffer>, options: { createMissing?: boolean } = {}): Program {
     // An empty buffer reaches the native side as NULL, which it takes for a caller's mistake.
-    if (bytes.length === 0) throw new NativeError(INVALID_PROGRAM, "decode", "expected a program, found no bytes");
+    if (bytes.length === 0) {
+      throw new NativeError(STATUS.invalidProgram, "decode", "expected a program, found no bytes");
+    }
     const out = new BigUint64Array(1);
     unwrap((error) =>
       native().cf_program_load(this.handle, bytes, BigInt(bytes.length), options.createMissing ? 1 : 0, out, error)

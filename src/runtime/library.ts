@@ -25,6 +25,9 @@ const SYMBOLS = {
   cf_program_profile_report: { parameters: ["u64", "buffer", "u64", "buffer", "buffer"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
+/** Status codes that this side gives a meaning to: cf_status in coopflow.h has the same values. */
+export const STATUS = { invalidArgument: 1, invalidProgram: 2, versionMismatch: 3, cancelled: 5 } as const;
+
 /** The C functions. */
 export type Native = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 
@@ -61,14 +64,14 @@ export function native(): Native {
     if (cause instanceof Deno.errors.NotCapable) throw cause;
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new NativeError(
-      1,
+      STATUS.invalidArgument,
       "load",
       `expected the native library at ${path}, found none that loads (${reason}); run "deno task build"`,
     );
   }
   if (symbols === undefined) {
     throw new NativeError(
-      3,
+      STATUS.versionMismatch,
       "load",
       `expected a native library of ABI ${ABI_VERSION}, found ABI ${found} at ${path}; run "deno task build"`,
     );

@@ -1,6 +1,6 @@
 /** A loaded program: feeds in, one native call, fetches out. */
 import { CancelledError, NativeError, UsageError } from "../errors.ts";
-import { ErrorRoom, native, readText, unwrap } from "./library.ts";
+import { ErrorRoom, native, readText, STATUS, unwrap } from "./library.ts";
 
 /** A tensor that the host writes or reads. */
 export interface Port {
@@ -37,8 +37,6 @@ export type Feeds = Readonly<Record<string, Float32Array<ArrayBuffer> | Uint32Ar
 
 /** Values by fetch name. */
 export type Fetches = Record<string, Float32Array<ArrayBuffer>>;
-
-const CANCELLED = 5;
 
 /** Owns a native program. Made by `Device.load`. */
 export class Program implements Disposable {
@@ -81,7 +79,9 @@ export class Program implements Disposable {
     }
     for (const port of this.#feeds.values()) this.#feed(port, feeds[port.name]);
     const status = await native().cf_program_run(this.#handle, Deno.UnsafePointer.of(this.#room.bytes));
-    if (status === CANCELLED) throw new CancelledError("cancelled before the step was complete; nothing was changed");
+    if (status === STATUS.cancelled) {
+      throw new CancelledError("cancelled before the step was complete; nothing was changed");
+    }
     this.#room.unwrap(status);
     const out: Fetches = {};
     for (const name of fetch ?? this.#fetches.keys()) out[name] = this.#fetch(name);
@@ -115,7 +115,9 @@ export class Program implements Disposable {
   }
 
   #checkOpen(): void {
-    if (!this.#open) throw new NativeError(1, "program", "expected an open program, found a closed one");
+    if (!this.#open) {
+      throw new NativeError(STATUS.invalidArgument, "program", "expected an open program, found a closed one");
+    }
   }
 
   /** Starts (true) or stops measuring each instruction. */
