@@ -2,7 +2,7 @@
 import { grad } from "../../autodiff/grad.ts";
 import type { EnergyNetwork } from "../../energy/network.ts";
 import { type FlowPlusPlus, nll } from "../../flow/flow_plus_plus.ts";
-import { map, mean, scalar, sub } from "../../graph/build.ts";
+import { concat, map, mul, scalar, slice, sub, sum } from "../../graph/build.ts";
 import { E, type Expr } from "../../graph/expr.ts";
 import type { Graph, Value } from "../../graph/graph.ts";
 import type { Context } from "../../nn/context.ts";
@@ -76,23 +76,26 @@ export function flowUpdate(
   return { report: { flow_nll: loss, flow_norm: norm, flow_norm_gains: gains, flow_norm_rest: rest }, norm, parts };
 }
 
-/** EBM loss mean f(revised) − mean f(data) and its gradients. Feed `ebm_clip`. Reports `f_revised`, `f_data`, `ebm_loss`, `ebm_norm`. */
+/**
+ * EBM loss mean f(revised) − mean f(data) and its gradients; `revised` and `data` are of one shape. Feed `ebm_clip`.
+ * Reports `f_revised`, `f_data`, `ebm_loss`, `ebm_norm`.
+ */
 export function energyUpdate(energy: EnergyNetwork, revised: Value, data: Value): Update {
   const g = revised.graph;
+  const n = revised.shape[0]!;
   const params = energy.params.trainable;
-  // Batch by batch, forwards and backwards: activations of one batch only are alive at a time, and the gradient of a constant added to all energies
-  // cancels exactly (Adam would blow up any rounding noise to whole steps).
-  const side = (x: Value): { f: Value; gradients: Value[] } => {
-    const f = scalar(mean(energy.forward(x)));
-    return { f, gradients: grad(f, params.map((p) => p.value)) };
-  };
-  const ofRevised = side(revised), ofData = side(data);
-  const loss = sub(ofRevised.f, ofData.f);
-  const gradients = ofRevised.gradients.map((v, i) => sub(v, ofData.gradients[i]!));
-  const norm = globalNorm(gradients);
-  const factor = clipFactor(norm, scalarFeed(g, "ebm_clip"));
+  // One pass over both batches: weights are transformed and streamed once, and no gradients need to be added up.
+  const f = energy.forward(concat([revised, data], 0));
+  const sums = [slice(f, 0, 0, n), slice(f, 0, n, 2 * n)].map((part) => scalar(sum(part)));
+  // Of the sums, not the means: the gradient of a constant added to all energies is then a sum of ones and minus ones, which
+  // cancels exactly whatever n is (Adam would blow up any rounding noise to whole steps).
+  const gradients = grad(sub(sums[0]!, sums[1]!), params.map((p) => p.value));
+  const [ofRevised, ofData] = sums.map((s) => mul(s, 1 / n));
+  const norm = mul(globalNorm(gradients), 1 / n);
+  const factor = mul(clipFactor(norm, scalarFeed(g, "ebm_clip")), 1 / n);
   const parts = params.map((param, i) => ({ param, gradient: gradients[i]!, factor }));
-  return { report: { f_revised: ofRevised.f, f_data: ofData.f, ebm_loss: loss, ebm_norm: norm }, norm, parts };
+  const report = { f_revised: ofRevised!, f_data: ofData!, ebm_loss: sub(ofRevised!, ofData!), ebm_norm: norm };
+  return { report, norm, parts };
 }
 
 /** Assigns the step of `update`; feeds `<name>_lr`, `<name>_c1`, `<name>_c2` (, `<name>_decay`). Returns the optimizer's specs. */
