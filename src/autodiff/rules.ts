@@ -1,7 +1,7 @@
 /** One gradient rule per op, or an explicit "not differentiable". */
 import { ShapeError } from "../errors.ts";
 import * as b from "../graph/build.ts";
-import { derivative, E, input } from "../graph/expr.ts";
+import { derivative, E } from "../graph/expr.ts";
 import type { Node, Value } from "../graph/graph.ts";
 import type { Op } from "../graph/attrs.ts";
 import { isInjective } from "../graph/ops.ts";
@@ -73,8 +73,12 @@ const RULES: { readonly [K in Op]: Rule<K> } = {
   map: (node, [dy], needs) =>
     node.inputs.map((x, i) => {
       if (!needs(x)) return undefined;
-      const bar = input(node.inputs.length);
-      return b.mapExpr(x.graph, [...node.inputs, dy!], E.mul(bar, derivative(node.attrs.expr, i)), node.attrs.shape);
+      const slope = derivative(node.attrs.expr, i);
+      if (slope.kind === "const") return b.map([dy!], (bar) => E.mul(bar, slope));
+      // A value of its own: where forward and backward pass are near each other, the slope is made beside the map and kept instead of
+      // the operand; elsewhere it joins the product.
+      const local = b.mapExpr(x.graph, node.inputs, slope, node.attrs.shape);
+      return b.mul(dy!, local);
     }),
   reduce: (node, [dy]) => {
     const x = node.inputs[0]!;

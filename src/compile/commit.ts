@@ -1,7 +1,7 @@
 /** What items read and make, and which of them form the commit: the maps that write states in place, last of all. */
 import type { Value } from "../graph/graph.ts";
 import { sameShape } from "../graph/shape.ts";
-import { type Item, readsOf, resolve } from "./fuse.ts";
+import { type Cluster, type Item, type Pool, readsOf, resolve } from "./fuse.ts";
 
 /** The value whose elements v's windows show. */
 export function rootOf(value: Value): Value {
@@ -18,16 +18,21 @@ export function nodesOf(item: Item): readonly Value["node"][] {
     case "reduce":
       return [...(item.prologue?.nodes ?? []), item.node];
     case "node":
-      return [...(item.epilogue?.nodes ?? []), item.node];
+      return [...(item.epilogue?.nodes ?? []), item.node, ...(item.pools ?? []).map((pool) => pool.node)];
     case "repeat":
       return [item.node];
   }
 }
 
+/** An epilogue's results, poolings in place of what they pool. */
+export function resultsOf(epilogue: Cluster, pools: readonly Pool[] = []): readonly Value[] {
+  return epilogue.outputs.map((v) => pools.find((pool) => pool.from === v)?.node.outputs[0] ?? v);
+}
+
 /** Values that an item makes available to others. */
 export function valuesOf(item: Item): readonly Value[] {
   if (item.kind === "map") return item.cluster.outputs;
-  if (item.kind === "node" && item.epilogue) return item.epilogue.outputs;
+  if (item.kind === "node" && item.epilogue) return resultsOf(item.epilogue, item.pools);
   if (
     item.kind === "node" &&
     (item.node.op === "view" || item.node.op === "stop_gradient" || item.node.inputs.length === 0)

@@ -21,8 +21,20 @@ export interface Cluster {
 export type Item =
   | { readonly kind: "map"; readonly cluster: Cluster }
   | { readonly kind: "reduce"; readonly node: ReduceNode; readonly prologue: Cluster | undefined }
-  | { readonly kind: "node"; readonly node: Node; readonly epilogue: Cluster | undefined }
+  | {
+    readonly kind: "node";
+    readonly node: Node;
+    readonly epilogue: Cluster | undefined;
+    /** Sums over 2×2 neighbours of epilogue results that nobody else reads. */
+    readonly pools?: readonly Pool[];
+  }
   | { readonly kind: "repeat"; readonly node: RepeatNode; readonly body: readonly Item[] };
+
+/** An average (but for the factor) pooling: `from` in windows of 2×2 pixels, summed by `node`. */
+export interface Pool {
+  readonly from: Value;
+  readonly node: ReduceNode;
+}
 
 /** Which groupings to make. */
 export interface FuseOptions {
@@ -179,6 +191,16 @@ class Block {
     return readers.every((r) => group.has(r as MapNode)) ? group : undefined;
   }
 
+  /** The 2×2 pooling that alone reads v, an image. */
+  #pool(v: Value): Pool | undefined {
+    const view = this.#soleReader(v);
+    if (view?.op !== "view" || v.shape.length !== 4 || !isDense(view.attrs.layout)) return undefined;
+    const node = this.#soleReader(view.outputs[0]!);
+    if (node?.op !== "reduce" || node.attrs.kind !== "sum" || node.attrs.axes.join() !== "2,4") return undefined;
+    const [n, h, w, c] = v.shape as [number, number, number, number];
+    return sameShape(view.attrs.layout.shape, [n, h / 2, 2, w / 2, 2, c]) ? { from: v, node } : undefined;
+  }
+
   items(options: FuseOptions): Item[] {
     const epilogueOf = new Map<Set<MapNode>, Node>();
     const absorbed = new Map<Node, Set<MapNode>>();
@@ -226,7 +248,10 @@ class Block {
       for (const m of members) for (const v of readsOf(m)) if (!members.includes(v.node)) emit(v.node);
       if (node.op === "reduce") items.push({ kind: "reduce", node, prologue: group ? clusterOf(group) : undefined });
       else if (group && epilogueOf.has(group)) {
-        items.push({ kind: "node", node: epilogueOf.get(group)!, epilogue: clusterOf(group) });
+        const epilogue = clusterOf(group), owner = epilogueOf.get(group)!;
+        const pools = owner.op === "matmul" ? [] : epilogue.outputs.flatMap((v) => this.#pool(v) ?? []);
+        for (const { node } of pools) done.add(node);
+        items.push({ kind: "node", node: owner, epilogue, pools });
       } else if (group) items.push({ kind: "map", cluster: clusterOf(group) });
       else if (node.op === "repeat") items.push({ kind: "repeat", node, body: fuseBlock(node.attrs.region, options) });
       else items.push({ kind: "node", node, epilogue: undefined });

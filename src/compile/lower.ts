@@ -1,14 +1,14 @@
 /** Items to instructions: every value gets a window on a buffer, windows that ops cannot read are copied, loops and commits are laid out. */
 import { ShapeError } from "../errors.ts";
 import { constant, type Expr, input, substitute } from "../graph/expr.ts";
-import type { Graph, Value } from "../graph/graph.ts";
+import type { Graph, Node, Value } from "../graph/graph.ts";
 import { wholeLayout } from "../graph/ops.ts";
-import { isDense, numel, type Shape } from "../graph/shape.ts";
-import { nodesOf, overwritable, rootOf, splitCommit, valuesOf } from "./commit.ts";
+import { composeLayouts, isDense, numel, type Shape } from "../graph/shape.ts";
+import { nodesOf, overwritable, resultsOf, rootOf, splitCommit, valuesOf } from "./commit.ts";
 import { encodeExprs } from "./expr_code.ts";
-import { type Cluster, fuse, type Item, readsOf, type RepeatNode, resolve } from "./fuse.ts";
+import { type Cluster, fuse, type Item, type Pool, readsOf, type RepeatNode, resolve } from "./fuse.ts";
 import { floatBits, type Lowered, type Window } from "./lir.ts";
-import { emitNode, type Emitter } from "./lower_ops.ts";
+import { as, emitNode, type Emitter } from "./lower_ops.ts";
 import { type BlockState, LOOPS, noLoops, Storage } from "./storage.ts";
 
 /** How to compile. */
@@ -53,10 +53,34 @@ class Lowering extends Storage implements Emitter {
     return { operands, exprs: cluster.outputs.map((v) => inside.get(v)!) };
   }
 
+  /**
+   * The operands' windows in the shape in which all of them are windows: that of the maps, or the one that an operand had before a
+   * reshape which its strides cannot follow (an upsampled image, say). Undefined: one must be copied first.
+   */
+  #inOneShape(operands: readonly Value[]): { shape: Shape; inputs: Window[] } | undefined {
+    for (const v of operands) {
+      const { node } = v;
+      if (node.op !== "view" || !isDense(node.attrs.layout) || this.windows.has(v)) continue;
+      const before = node.inputs[0]!;
+      const { shape } = before;
+      if (numel(shape) !== numel(v.shape) || composeLayouts(this.windowOf(before).layout, node.attrs.layout)) continue;
+      const inputs = operands.map((x) => {
+        const same = x.node.op === "view" && x.node.inputs[0] === before && x.node.attrs === node.attrs;
+        return as(this.windowOf(same ? before : x), shape);
+      });
+      return inputs.every((w) => w !== undefined) ? { shape, inputs } : undefined;
+    }
+    return undefined;
+  }
+
   #emitMap(cluster: Cluster): void {
     const { operands, exprs } = this.code(cluster);
-    const inputs = operands.map((v) => this.windowOf(v));
-    const outputs = cluster.outputs.map((v) => this.result(v, () => true));
+    const other = this.#inOneShape(operands);
+    const inputs = other?.inputs ?? operands.map((v) => this.windowOf(v));
+    const outputs = cluster.outputs.map((v) => {
+      if (!other) return this.result(v, () => true);
+      return as(this.result(v, (l) => composeLayouts(l, wholeLayout(other.shape)) !== undefined), other.shape)!;
+    });
     this.push(
       "map",
       cluster.nodes[cluster.nodes.length - 1]!.scope,
@@ -144,12 +168,22 @@ class Lowering extends Storage implements Emitter {
         return this.#emitRepeat(item.node, item.body);
       case "node":
         if (item.node.op === "assemble") return this.#emitAssemble(item.node.outputs[0]!);
-        if (emitNode(this, item.node, item.epilogue)) this.settle(item.epilogue?.outputs ?? item.node.outputs);
-        else if (item.epilogue) {
-          emitNode(this, item.node, undefined);
-          this.settle(item.node.outputs);
-          this.#emitMap(item.epilogue);
-        }
+        return this.#emitNode(item.node, item.epilogue, item.pools ?? []);
+    }
+  }
+
+  /** The node with as much of what follows it as its kernel takes; the rest as instructions of their own. */
+  #emitNode(node: Node, epilogue: Cluster | undefined, pools: readonly Pool[]): void {
+    if (pools.length > 0) {
+      if (emitNode(this, node, epilogue, pools)) return this.settle(resultsOf(epilogue!, pools));
+      this.#emitNode(node, epilogue, []);
+      for (const pool of pools) this.#emitReduce({ kind: "reduce", node: pool.node, prologue: undefined });
+    } else if (emitNode(this, node, epilogue)) {
+      this.settle(epilogue?.outputs ?? node.outputs);
+    } else {
+      emitNode(this, node, undefined);
+      this.settle(node.outputs);
+      this.#emitMap(epilogue!);
     }
   }
 

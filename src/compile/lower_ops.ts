@@ -1,11 +1,11 @@
 /** Lowering of the ops that have kernels of their own: operands made dense where kernels want it, attributes as words. */
-import type { Expr } from "../graph/expr.ts";
+import { type Expr, input, inputsOf, replace, substitute } from "../graph/expr.ts";
 import type { Node, Value } from "../graph/graph.ts";
 import { composeLayouts, isDense, type Layout, numel, type Shape } from "../graph/shape.ts";
 import { wholeLayout } from "../graph/ops.ts";
 import { streamHash } from "../random.ts";
 import { encodeExprs } from "./expr_code.ts";
-import type { Cluster } from "./fuse.ts";
+import type { Cluster, Pool } from "./fuse.ts";
 import { floatBits, type Window } from "./lir.ts";
 import type { ProgramOp } from "./opcodes.ts";
 
@@ -28,7 +28,8 @@ export interface Emitter {
   code(cluster: Cluster, first: readonly Value[]): { operands: Value[]; exprs: Expr[] };
 }
 
-const as = (w: Window, shape: Shape): Window | undefined => {
+/** The window seen in another shape of as many elements, if its strides allow it. */
+export const as = (w: Window, shape: Shape): Window | undefined => {
   const layout = composeLayouts(w.layout, wholeLayout(shape));
   return layout && { ...w, layout };
 };
@@ -63,9 +64,35 @@ function pixelWindow(l: Layout): boolean {
 }
 
 interface Epilogue {
+  /** Added to every pixel, if the result is used in no other way. */
+  readonly bias: readonly Window[];
   readonly inputs: readonly Window[];
   readonly code: readonly number[];
   readonly outputs: readonly Value[];
+}
+
+const NO_EPILOGUE = { bias: [], inputs: [], code: [] } as const;
+
+/** The operand that the expressions add to the op's own result wherever they use it, if there is one. */
+function addend(exprs: readonly Expr[]): { index: number; exprs: Expr[] } | undefined {
+  const result = input(0);
+  const sums = new Set<Expr>();
+  const seen = new Set<Expr>();
+  const visit = (e: Expr): boolean => {
+    if (seen.has(e)) return true;
+    seen.add(e);
+    if (e === result) return false;
+    if (e.kind !== "op") return true;
+    if (e.op === "add" && e.args.includes(result)) {
+      sums.add(e);
+      return e.args.every((a) => a === result || visit(a));
+    }
+    return e.args.every(visit);
+  };
+  if (!exprs.every(visit) || sums.size !== 1) return undefined;
+  const [sum] = sums;
+  const other = sum!.kind === "op" ? sum!.args.find((a) => a !== result) : undefined;
+  return other?.kind === "input" ? { index: other.index, exprs: exprs.map((e) => replace(e, sum!, result)) } : undefined;
 }
 
 /** Operands of an epilogue in the shape of the op's result; undefined when one cannot be read that way. */
@@ -82,7 +109,18 @@ function epilogueOf(e: Emitter, result: Value, cluster: Cluster, shape: Shape): 
     if (!w || (last !== 0 && last !== 1)) return undefined;
     inputs.push(w);
   }
-  return { inputs, code: encodeExprs(exprs, operands.length), outputs: cluster.outputs };
+  const outputs = cluster.outputs;
+  // Kernels add a bias as they go; as an operand it would be repeated for every pixel.
+  const plus = addend(exprs);
+  const at = plus && inputs[plus.index - 1];
+  const perChannel = at && at.layout.strides.every((s, k) => (k === shape.length - 1 ? s === 1 : s === 0)) &&
+    at.loops.every((s) => s === 0) && !plus.exprs.some((x) => inputsOf(x).includes(plus.index));
+  if (!perChannel) return { bias: [], inputs, code: encodeExprs(exprs, operands.length), outputs };
+  const bias = { ...at, layout: { offset: at.layout.offset, shape: [shape.at(-1)!], strides: [1] } };
+  const rest = inputs.filter((_, k) => k !== plus.index - 1);
+  const exprsOfRest = plus.exprs.map((x) => substitute(x, (k) => input(k > plus.index ? k - 1 : k)));
+  const bare = exprsOfRest.length === 1 && exprsOfRest[0] === input(0);
+  return { bias: [bias], inputs: rest, code: bare ? [] : encodeExprs(exprsOfRest, rest.length + 1), outputs };
 }
 
 /** Windows for an epilogue's (or the op's own) results, in the op's shape. */
@@ -108,9 +146,9 @@ function emitMatmul(e: Emitter, node: Node, cluster: Cluster | undefined): boole
     const ok = shape[2] === 1 || strides[2] === 1 || shape[1] === 1 || strides[1] === 1;
     return ok ? w : e.dense(v);
   };
-  const inputs = [...node.inputs.map(operand), ...(epilogue?.inputs ?? [])];
+  const { bias, inputs, code } = epilogue ?? NO_EPILOGUE;
   const outputs = outputsOf(e, epilogue?.outputs ?? [out], out.shape, rowWindow);
-  e.push("matmul", node.scope, inputs, outputs, [0, ...(epilogue?.code ?? [])]);
+  e.push("matmul", node.scope, [...node.inputs.map(operand), ...bias, ...inputs], outputs, [bias.length, ...code]);
   return true;
 }
 
@@ -118,34 +156,41 @@ function emitConv(
   e: Emitter,
   node: Extract<Node, { op: "conv" | "conv_data_grad" }>,
   cluster: Cluster | undefined,
+  pools: readonly Pool[],
 ): boolean {
   const [out] = node.outputs as [Value];
   const [x, w] = node.inputs as [Value, Value];
-  const epilogue = cluster && epilogueOf(e, out, cluster, out.shape);
-  if (cluster && !epilogue) return false;
+  const back = node.op === "conv_data_grad";
   const [o, i, kh, kw] = w.shape as [number, number, number, number];
   const { stride, padding } = node.attrs;
-  const back = node.op === "conv_data_grad";
   const size = winogradSize(e, w, stride, padding, back ? o : i, back ? i : o);
+  // Only there are neighbouring rows in one pair of hands.
+  if (pools.length > 0 && size === undefined) return false;
+  const epilogue = cluster && epilogueOf(e, out, cluster, out.shape);
+  if (cluster && !epilogue) return false;
+  const { bias, inputs, code } = epilogue ?? NO_EPILOGUE;
   const weights = size === undefined ? e.dense(w) : winogradWeights(e, w, size, back);
-  const inputs = [e.dense(x), weights, ...(epilogue?.inputs ?? [])];
-  const outputs = outputsOf(e, epilogue?.outputs ?? [out], out.shape, back ? isDense : pixelWindow);
-  e.push(node.op, node.scope, inputs, outputs, [
-    stride,
-    padding,
-    size === undefined ? 0 : 1,
-    o,
-    i,
-    kh,
-    kw,
-    0,
-    ...(epilogue?.code ?? []),
-  ]);
+  let pooled = 0;
+  const outputs = (epilogue?.outputs ?? [out]).flatMap((v, k) => {
+    const pool = pools.find((p) => p.from === v);
+    if (!pool) return outputsOf(e, [v], out.shape, back ? isDense : pixelWindow);
+    pooled |= 1 << k;
+    const [n, h, width, c] = out.shape as [number, number, number, number];
+    return outputsOf(e, [pool.node.outputs[0]!], [n, h / 2, width / 2, c], isDense);
+  });
+  const attrs = [stride, padding, size === undefined ? 0 : 1, o, i, kh, kw, bias.length | (pooled << 8)];
+  const words = pooled && code.length === 0 ? encodeExprs([input(0)], 1) : code;
+  e.push(node.op, node.scope, [e.dense(x), weights, ...bias, ...inputs], outputs, [...attrs, ...words]);
   return true;
 }
 
-/** Emits the instruction of a node; false when the epilogue cannot be part of it (nothing was emitted then). */
-export function emitNode(e: Emitter, node: Node, epilogue: Cluster | undefined): boolean {
+/** Emits the instruction of a node; false when epilogue or poolings cannot be part of it (nothing was emitted then). */
+export function emitNode(
+  e: Emitter,
+  node: Node,
+  epilogue: Cluster | undefined,
+  pools: readonly Pool[] = [],
+): boolean {
   const plain = (op: ProgramOp, attrs: readonly number[]): boolean => {
     const inputs = node.inputs.map((v) => e.dense(v));
     e.push(op, node.scope, inputs, node.outputs.map((v) => e.result(v, isDense)), attrs);
@@ -163,7 +208,7 @@ export function emitNode(e: Emitter, node: Node, epilogue: Cluster | undefined):
       return emitMatmul(e, node, epilogue);
     case "conv":
     case "conv_data_grad":
-      return emitConv(e, node, epilogue);
+      return emitConv(e, node, epilogue, pools);
     case "conv_weight_grad": {
       const { stride, padding, kernel } = node.attrs;
       const [o, i] = node.outputs[0]!.shape as [number, number];

@@ -170,7 +170,8 @@ const ADJOINTS: Record<ExprOp, (args: readonly Expr[], self: Expr, bar: Expr) =>
   rsqrt: ([a], self, bar) => [E.mul(bar, E.mul(-0.5, E.div(self, a!)))],
   recip: (_, self, bar) => [E.neg(E.mul(bar, E.mul(self, self)))],
   tanh: (_, self, bar) => [E.mul(bar, E.sub(1, E.mul(self, self)))],
-  sigmoid: (_, self, bar) => [E.mul(bar, E.mul(self, E.sub(1, self)))],
+  // In this order, because the derivative of x·σ(x) then shares the product with the function itself.
+  sigmoid: (_, self, bar) => [E.mul(E.mul(bar, self), E.sub(1, self))],
   softplus: ([a], _, bar) => [E.mul(bar, E.sigmoid(a!))],
   lt: () => [NONE, NONE],
   le: () => [NONE, NONE],
@@ -211,7 +212,15 @@ export function derivative(e: Expr, index: number): Expr {
 
 /** Replaces inputs: input(k) becomes `by(k)`. */
 export function substitute(e: Expr, by: (index: number) => Expr): Expr {
-  const done = new Map<Expr, Expr>();
+  return rebuild(e, by, new Map());
+}
+
+/** `e` with `by` wherever it has `part`. */
+export function replace(e: Expr, part: Expr, by: Expr): Expr {
+  return rebuild(e, input, new Map([[part, by]]));
+}
+
+function rebuild(e: Expr, by: (index: number) => Expr, done: Map<Expr, Expr>): Expr {
   const visit = (x: Expr): Expr => {
     let y = done.get(x);
     if (!y) {

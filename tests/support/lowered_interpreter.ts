@@ -51,6 +51,10 @@ interface Placed {
   readonly indices: Int32Array;
 }
 
+function plusBias(result: Float64Array, bias: Float64Array | undefined): Float64Array {
+  return bias ? result.map((v, i) => v + bias[i % bias.length]!) : result;
+}
+
 class Machine {
   readonly #memory = new Map<Buffer, { data: Float64Array; base: number }>();
   readonly #streams: ReadonlyMap<number, string>;
@@ -163,11 +167,20 @@ class Machine {
     instr: Instr,
     rest: Arrays,
     from: number,
+    pooled = 0,
   ): Float64Array[] {
-    for (const w of [...instr.inputs.slice(from), ...instr.outputs]) {
-      assert(sameShape(w.layout.shape, shape), `${instr.op}: expected epilogue operands of ${shape}`);
-    }
-    return words.length === 0 ? [result] : runWords(words, [result, ...rest], result.length, instr.outputs.length);
+    const [n, h, w, c] = shape as [number, number, number, number];
+    const wanted = (k: number): Shape => ((pooled >> k) & 1 ? [n, h / 2, w / 2, c] : shape);
+    instr.inputs.slice(from).forEach((operand) =>
+      assert(sameShape(operand.layout.shape, shape), `${instr.op}: expected epilogue operands of ${shape}`)
+    );
+    instr.outputs.forEach((output, k) =>
+      assert(sameShape(output.layout.shape, wanted(k)), `${instr.op}: expected result ${k} of ${wanted(k)}`)
+    );
+    if (words.length === 0) return [result];
+    return runWords(words, [result, ...rest], result.length, instr.outputs.length).map((v, k) =>
+      (pooled >> k) & 1 ? reduceAxes("sum", v, [n, h / 2, 2, w / 2, 2, c], [2, 4]) : v
+    );
   }
 
   #draw(kind: number, hash: number, loop: number, key: Float64Array, rows: number, size: number): Float64Array {
@@ -214,23 +227,33 @@ class Machine {
         return [reduceAxes(attrs[0] === 0 ? "sum" : "max", mapped!, shape(0), axes).map((v) => v * floatOf(attrs[2]!))];
       }
       case "matmul":
-        assert(attrs[0] === 0, "bias comes as an epilogue");
         return this.#epilogue(
-          matmul(x[0]!, x[1]!, shape(0), shape(1)),
+          plusBias(matmul(x[0]!, x[1]!, shape(0), shape(1)), attrs[0]! ? x[2] : undefined),
           [shape(0)[0]!, shape(0)[1]!, shape(1)[2]!],
           attrs.slice(1),
           instr,
-          x.slice(2),
-          2,
+          x.slice(2 + attrs[0]!),
+          2 + attrs[0]!,
         );
       case "conv":
       case "conv_data_grad": {
         const [stride, padding, algo, o, i, kernel] = attrs as [number, number, number, number, number, number];
         const w = algo === 1 ? x[1]!.subarray(0, o * i * kernel * kernel) : x[1]!;
+        const bias = attrs[7]! & 1, pooled = attrs[7]! >> 8;
+        const whole = pooled & 1 ? [out[0]!, 2 * out[1]!, 2 * out[2]!, out[3]!] : out;
         const result = instr.op === "conv"
-          ? conv(x[0]!, w, { x: shape(0), y: out, kernel }, { stride, padding })
-          : convDataGrad(x[0]!, w, { x: out, y: shape(0), kernel }, { stride, padding });
-        return this.#epilogue(result, out, attrs.slice(8), instr, x.slice(2), 2);
+          ? conv(x[0]!, w, { x: shape(0), y: whole, kernel }, { stride, padding })
+          : convDataGrad(x[0]!, w, { x: whole, y: shape(0), kernel }, { stride, padding });
+        const from = 2 + bias;
+        return this.#epilogue(
+          plusBias(result, bias ? x[2] : undefined),
+          whole,
+          attrs.slice(8),
+          instr,
+          x.slice(from),
+          from,
+          pooled,
+        );
       }
       case "conv_weight_grad":
         return [

@@ -115,9 +115,10 @@ CF_INLINE vf vtanh(vf x) {
   return as_float(as_int(y) | (as_int(x) & splat_i(INT32_MIN)));
 }
 
+/// 1/(1 + e^-x): the clamp keeps 2^n a normal number, so that nothing needs a select; what it cuts off is 1 or below the smallest normal number.
 CF_INLINE vf vsigmoid(vf x) {
-  const vf e = vexp(-vabs(x));
-  return select(x < vf{}, e, splat(1.0f)) / (e + splat(1.0f));
+  const ExpParts e = exp_parts(vmin(splat(88.3f), vmax(splat(-88.0f), -x)));
+  return splat(1.0f) / (scale_by(e.em1 + splat(1.0f), e.n) + splat(1.0f));
 }
 
 CF_INLINE vf vsoftplus(vf x) {

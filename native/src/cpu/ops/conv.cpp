@@ -35,6 +35,13 @@ const Tensor& image(const Program& program, const Instr& instr, uint32_t id, con
   return t;
 }
 
+/// The first output, as large as it is before it is pooled.
+Tensor whole_output(const Program& program, const Instr& instr) {
+  Tensor t = image(program, instr, instr.outputs[0], "output");
+  if (instr.attrs.size() > 7 && (instr.attrs[7] >> 8 & 1) != 0) t.dims[1] *= 2, t.dims[2] *= 2;
+  return t;
+}
+
 /// The second operand: weights as they are, or transformed.
 const Tensor& weights(const Program& program, const Instr& instr, const ConvAttrs& a, bool data_grad) {
   const ConvShape& s = a.shape;
@@ -85,7 +92,11 @@ ConvAttrs parse_conv(const Program& program, const Instr& instr, const Tensor& x
   s.stride = a[0], s.padding = a[1];
   r.winograd = a[2] == 1;
   s.o = a[3], s.i = a[4], s.kh = a[5], s.kw = a[6];
-  r.bias = a.size() > 7 && a[7] != 0;
+  const uint32_t flags = a.size() > 7 ? a[7] : 0;
+  r.bias = (flags & 1) != 0;
+  r.pooled = flags >> 8;
+  if ((flags & 0xfe) != 0) refuse(program, instr, "flags: expected bit 0 (bias) and bits from 8 on (pooled outputs), found " + std::to_string(flags));
+  if (r.pooled != 0 && !r.winograd) refuse(program, instr, "pooled outputs: expected the Winograd algorithm");
   s.n = x.dims[0], s.h = x.dims[1], s.w = x.dims[2], s.oh = y.dims[1], s.ow = y.dims[2];
   constexpr size_t kMost = 64;  // far beyond any kernel in use, and small enough that no sum below overflows
   if (s.stride < 1 || s.stride > kMost || s.padding > kMost || s.kh < 1 || s.kh > kMost || s.kw < 1 || s.kw > kMost || a[2] > 1)
@@ -103,13 +114,13 @@ ConvAttrs parse_conv(const Program& program, const Instr& instr, const Tensor& x
 
 std::unique_ptr<Kernel> make_conv(const Program& program, const Instr& instr, const Device& device) {
   if (instr.inputs.size() < 2 || instr.outputs.empty()) refuse(program, instr, "expected at least 2 inputs and 1 output");
-  const Tensor& y = image(program, instr, instr.outputs[0], "output");
+  const Tensor y = whole_output(program, instr);
   const ConvAttrs a = parse_conv(program, instr, image(program, instr, instr.inputs[0], "x"), y);
   const ConvShape& s = a.shape;
   const Tensor& x = dense_input(program, instr, 0, "x", {s.n, s.h, s.w, s.i});
   const Tensor& w = weights(program, instr, a, false);
   const Tensor* bias = a.bias ? &dense_input(program, instr, 2, "bias", {s.o}) : nullptr;
-  Epilogue epilogue(program, instr, a.bias ? 3 : 2, kAttrs, {s.n, s.oh, s.ow, s.o}, device);
+  Epilogue epilogue(program, instr, a.bias ? 3 : 2, kAttrs, {s.n, s.oh, s.ow, s.o}, device, a.pooled);
   if (!epilogue.active() && !epilogue.result_uniform()) refuse(program, instr, "output: expected dense but for the pixel stride");
   if (a.winograd) return make_winograd_conv(x, w, bias, std::move(epilogue), s.i, device);
   return make_direct_conv(s, x, w, bias, std::move(epilogue), device);
@@ -117,13 +128,13 @@ std::unique_ptr<Kernel> make_conv(const Program& program, const Instr& instr, co
 
 std::unique_ptr<Kernel> make_conv_data_grad(const Program& program, const Instr& instr, const Device& device) {
   if (instr.inputs.size() < 2 || instr.outputs.empty()) refuse(program, instr, "expected at least 2 inputs and 1 output");
-  const Tensor& dx = image(program, instr, instr.outputs[0], "output");
+  const Tensor dx = whole_output(program, instr);
   const ConvAttrs a = parse_conv(program, instr, dx, image(program, instr, instr.inputs[0], "dy"));
   const ConvShape& s = a.shape;
   if (a.bias) refuse(program, instr, "a gradient has no bias");
   const Tensor& dy = dense_input(program, instr, 0, "dy", {s.n, s.oh, s.ow, s.o});
   const Tensor& w = weights(program, instr, a, true);
-  Epilogue epilogue(program, instr, 2, kAttrs, {s.n, s.h, s.w, s.i}, device);
+  Epilogue epilogue(program, instr, 2, kAttrs, {s.n, s.h, s.w, s.i}, device, a.pooled);
   if (!epilogue.active() && !epilogue.result_uniform()) refuse(program, instr, "output: expected dense but for the pixel stride");
   if (a.winograd) return make_winograd_conv(dy, w, nullptr, std::move(epilogue), s.o, device);
   return make_direct_data_grad(s, dy, w, std::move(epilogue), device);

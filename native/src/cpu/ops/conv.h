@@ -11,6 +11,7 @@ namespace cf::cpu {
 struct ConvAttrs {
   ConvShape shape;
   bool winograd, bias;
+  uint32_t pooled;  ///< mask of the outputs that are pooled
 };
 /// Reads and checks a convolution's attribute words and the dims of its images (x: input side, y: output side).
 ConvAttrs parse_conv(const Program& program, const Instr& instr, const Tensor& x, const Tensor& y);

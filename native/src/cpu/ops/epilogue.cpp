@@ -18,9 +18,17 @@ void copy_rows(const float* from, size_t from_row, size_t step, float* to, size_
   }
 }
 
+// Sums pairs of neighbouring pixels of n channels: to[q] = (or +=) from[2q] + from[2q + 1].
+void pool_pairs(const float* from, size_t pairs, size_t n, float* to, size_t to_pixel, bool add) {
+  for (size_t q = 0; q < pairs; ++q, from += 2 * n, to += to_pixel)
+    for (size_t c = 0; c < n; ++c) to[c] = (add ? to[c] : 0.0f) + (from[c] + from[n + c]);
+}
+
 }  // namespace
 
-Epilogue::Epilogue(const Program& program, const Instr& instr, size_t own_inputs, size_t own_attrs, const std::vector<size_t>& dims, const Device& device) {
+Epilogue::Epilogue(const Program& program, const Instr& instr, size_t own_inputs, size_t own_attrs, const std::vector<size_t>& dims, const Device& device,
+                   uint32_t pooled)
+    : pooled_(pooled) {
   grid_ = dims.size() == 4 ? Grid{dims[0], dims[1], dims[2], dims[3]} : Grid{dims[0], 1, dims[1], dims[2]};
   active_ = instr.attrs.size() > own_attrs;
   if (!active_ && (instr.inputs.size() != own_inputs || instr.outputs.size() != 1))
@@ -30,7 +38,12 @@ Epilogue::Epilogue(const Program& program, const Instr& instr, size_t own_inputs
   if (further + 1 > kMaxInputs || instr.outputs.empty() || instr.outputs.size() > kMaxOutputs)
     refuse(program, instr, "epilogue: expected at most " + std::to_string(kMaxInputs - 1) + " further inputs and 1 to " + std::to_string(kMaxOutputs) +
                                " outputs, found " + std::to_string(further) + " and " + std::to_string(instr.outputs.size()));
-  for (const uint32_t id : instr.outputs) outputs_.push_back(operand(program, instr, id, dims, true));
+  if (pooled != 0 && (!active_ || dims.size() != 4 || dims[1] % 2 != 0 || dims[2] % 2 != 0 || pooled >> instr.outputs.size() != 0))
+    refuse(program, instr, "pooled outputs: expected an expression, images of even sides, and a bit per output");
+  for (size_t j = 0; j < instr.outputs.size(); ++j) {
+    const std::vector<size_t> halved = is_pooled(j) ? std::vector<size_t>{dims[0], dims[1] / 2, dims[2] / 2, dims[3]} : dims;
+    outputs_.push_back(operand(program, instr, instr.outputs[j], halved, true));
+  }
   const auto& s = outputs_[0].stride;
   uniform_ = (grid_.rows == 1 || s[1] == grid_.pixels * s[2]) && (grid_.images == 1 || s[0] == grid_.rows * grid_.pixels * s[2]);
   if (!active_) return;
@@ -82,7 +95,8 @@ void Epilogue::apply(const Bound& bound, size_t image, size_t row, size_t pixel,
     copy_rows(raw, raw_pixel, 1, to, o.stride[2], count, channels);
     return;
   }
-  const size_t width = std::min(channels, kChunk), height = std::max<size_t>(1, kChunk / width);
+  // With pooled outputs a chunk holds whole pairs of pixels.
+  const size_t width = std::min(channels, pooled_ ? kChunk / 2 : kChunk), pixels = kChunk / width, height = pooled_ ? pixels & ~size_t{1} : pixels;
   float* expr_scratch = scratch + (inputs_.size() + 1 + outputs_.size()) * kChunk;
   const float* in[kMaxInputs];
   uint8_t broadcast[kMaxInputs];
@@ -107,15 +121,20 @@ void Epilogue::apply(const Bound& bound, size_t image, size_t row, size_t pixel,
       for (size_t i = 0; i < inputs_.size(); ++i) source(i + 1, bound.in[i] + at(inputs_[i], pixel + p, channel + c), inputs_[i].stride[2], inputs_[i].stride[3]);
       for (size_t j = 0; j < outputs_.size(); ++j) {
         out[j] = bound.out[j] + at(outputs_[j], pixel + p, channel + c);
-        if (outputs_[j].stride[2] != n && rows > 1) {
+        if (is_pooled(j) || (outputs_[j].stride[2] != n && rows > 1)) {
           out[j] = spare;
           spare += kChunk;
         }
       }
       run_(expr_, in, broadcast, out, rows * n, expr_scratch);
-      for (size_t j = 0; j < outputs_.size(); ++j)
-        if (outputs_[j].stride[2] != n && rows > 1)
-          copy_rows(out[j], n, 1, bound.out[j] + at(outputs_[j], pixel + p, channel + c), outputs_[j].stride[2], rows, n);
+      for (size_t j = 0; j < outputs_.size(); ++j) {
+        const Operand& o = outputs_[j];
+        if (is_pooled(j))
+          pool_pairs(out[j], rows / 2, n, bound.out[j] + image * o.stride[0] + row / 2 * o.stride[1] + (pixel + p) / 2 * o.stride[2] + channel + c,
+                     o.stride[2], row % 2 == 1);
+        else if (o.stride[2] != n && rows > 1)
+          copy_rows(out[j], n, 1, bound.out[j] + at(o, pixel + p, channel + c), o.stride[2], rows, n);
+      }
     }
   }
 }

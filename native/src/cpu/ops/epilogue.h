@@ -20,8 +20,10 @@ class Epilogue {
   static constexpr size_t kMaxInputs = 16, kMaxOutputs = 8;
 
   /// Takes the instruction's inputs after `own_inputs` and attribute words after `own_attrs`, and all of its outputs. Refuses operands whose dims differ
-  /// from `dims`, or whose last stride is not 1 (or, operands only, 0).
-  Epilogue(const Program& program, const Instr& instr, size_t own_inputs, size_t own_attrs, const std::vector<size_t>& dims, const Device& device);
+  /// from `dims`, or whose last stride is not 1 (or, operands only, 0). Bit j of `pooled`: output j is the sum over 2×2 pixels of what the expression
+  /// gives, at half the rows and pixels; `apply` must then see both rows of a pair, the upper one first, and whole pairs of pixels.
+  Epilogue(const Program& program, const Instr& instr, size_t own_inputs, size_t own_attrs, const std::vector<size_t>& dims, const Device& device,
+           uint32_t pooled = 0);
 
   const Grid& grid() const noexcept { return grid_; }
   /// False: the result itself is the only output.
@@ -54,9 +56,11 @@ class Epilogue {
     std::array<size_t, 4> stride;  // of image, row, pixel, channel
   };
   Operand operand(const Program& program, const Instr& instr, uint32_t id, const std::vector<size_t>& dims, bool output) const;
+  bool is_pooled(size_t output) const noexcept { return pooled_ >> output & 1; }
 
   Grid grid_{};
   bool active_ = false, uniform_ = false;
+  uint32_t pooled_ = 0;
   Expr expr_;
   std::vector<Operand> inputs_, outputs_;
   size_t scratch_floats_ = 0;
