@@ -64,7 +64,11 @@ void convolution(const ConvShape& s, const cpu::Device& d, const std::string& fi
   const Dims in{u(s.n), u(s.h), u(s.w), u(s.i)}, out{u(s.n), u(s.oh), u(s.ow), u(s.o)}, kernel{u(s.o), u(s.i), u(s.kh), u(s.kw)};
   std::vector<float> x = normals(s.n * s.h * s.w * s.i, g), w = normals(s.o * s.i * s.taps(), g), dy = normals(s.n * s.oh * s.ow * s.o, g);
   std::vector<float> y(dy.size()), dx(x.size()), dw(w.size());
-  std::vector<float> uf(cpu::winograd_weights_size(s.i, s.o)), ub(cpu::winograd_weights_size(s.o, s.i));
+  const size_t forward_size = cpu::winograd_weights_size(s.i, s.o), turned_size = cpu::winograd_weights_size(s.o, s.i);
+  std::vector<float> uf(forward_size + 16), ub(turned_size + 16);
+  // On a cache line, as in an arena.
+  const auto aligned = [](std::vector<float>& v, size_t size) { return Operand{&v, {u(size)}, {}, (64 - reinterpret_cast<uintptr_t>(v.data()) % 64) % 64 / sizeof(float)}; };
+  const Operand forward_weights = aligned(uf, forward_size), turned_weights = aligned(ub, turned_size);
   const bool three = s.kh == 3 && s.kw == 3 && s.stride == 1 && s.padding == 1;
   const auto words = [&](bool winograd, size_t n) {
     std::vector<uint32_t> a{u(s.stride), u(s.padding), winograd, u(s.o), u(s.i), u(s.kh), u(s.kw), 0};
@@ -83,19 +87,19 @@ void convolution(const ConvShape& s, const cpu::Device& d, const std::string& fi
                             " k" + std::to_string(s.kh) + (s.stride > 1 ? " s2" : "");
   const auto wanted = [&](const std::string& what) { return what.find(filter) != std::string::npos; };
   if (three && wanted("weights")) {
-    Instruction t(Op::winograd_weights, cpu::make_winograd_weights, {{&w, kernel}}, {{&uf, {u(uf.size())}}}, {0}, d), b(Op::winograd_weights, cpu::make_winograd_weights, {{&w, kernel}}, {{&ub, {u(ub.size())}}}, {1}, d);
+    Instruction t(Op::winograd_weights, cpu::make_winograd_weights, {{&w, kernel}}, {forward_weights}, {0}, d), b(Op::winograd_weights, cpu::make_winograd_weights, {{&w, kernel}}, {turned_weights}, {1}, d);
     race(shape + " weights", 1e9, {{"forward", [&] { t.run(); }}, {"turned", [&] { b.run(); }}});
   }
   if (wanted("forward")) {
     std::vector<Candidate> c{{"onednn", theirs(cpu::onednn::conv(s, false, d.threads), x.data(), w.data(), y.data())},
                              {"direct", instruction(Op::conv, cpu::make_conv, {&x, in}, {&w, kernel}, {&y, out}, false, 8)}};
-    if (three) c.push_back({"winograd", instruction(Op::conv, cpu::make_conv, {&x, in}, {&uf, {u(uf.size())}}, {&y, out}, true, 8)});
+    if (three) c.push_back({"winograd", instruction(Op::conv, cpu::make_conv, {&x, in}, forward_weights, {&y, out}, true, 8)});
     race(shape + " forward", s.flops(), c);
   }
   if (wanted("data")) {
     std::vector<Candidate> c{{"onednn", theirs(cpu::onednn::conv_data_grad(s, d.threads), dy.data(), w.data(), dx.data())},
                              {"direct", instruction(Op::conv_data_grad, cpu::make_conv_data_grad, {&dy, out}, {&w, kernel}, {&dx, in}, false, 8)}};
-    if (three) c.push_back({"winograd", instruction(Op::conv_data_grad, cpu::make_conv_data_grad, {&dy, out}, {&ub, {u(ub.size())}}, {&dx, in}, true, 8)});
+    if (three) c.push_back({"winograd", instruction(Op::conv_data_grad, cpu::make_conv_data_grad, {&dy, out}, turned_weights, {&dx, in}, true, 8)});
     race(shape + " data", s.flops(), c);
   }
   if (wanted("weight grad")) {
@@ -130,7 +134,7 @@ int main(int argc, char** argv) {
   for (const ConvShape& s :
        {same(4, 32, 32, 128, 128, 3), same(4, 32, 32, 128, 256, 3), same(4, 16, 16, 256, 256, 3), same(4, 16, 16, 256, 512, 3), same(4, 8, 8, 512, 512, 3),
         same(4, 8, 8, 512, 1024, 3), same(28, 8, 8, 512, 512, 3), same(4, 32, 16, 192, 96, 3), same(4, 32, 16, 96, 96, 3), same(64, 8, 4, 64, 32, 3),
-        same(64, 4, 4, 64, 32, 3), same(64, 8, 8, 32, 32, 3), same(64, 8, 8, 32, 64, 3), same(16, 32, 32, 32, 64, 3), same(4, 32, 32, 32, 64, 3), same(16, 16, 16, 64, 128, 3), same(4, 32, 32, 3, 128, 3), same(4, 32, 16, 6, 96, 3),
+        same(64, 4, 4, 64, 32, 3), same(64, 8, 8, 32, 32, 3), same(64, 8, 8, 32, 64, 3), same(16, 32, 32, 32, 64, 3), same(32, 32, 32, 32, 64, 3), same(32, 32, 32, 32, 32, 3), same(4, 32, 32, 32, 64, 3), same(16, 16, 16, 64, 128, 3), same(4, 32, 32, 3, 128, 3), same(4, 32, 16, 6, 96, 3),
         same(64, 8, 8, 1, 32, 3), same(64, 8, 4, 2, 32, 3), same(4, 32, 16, 192, 192, 1), same(64, 8, 4, 64, 64, 1), ConvShape{4, 4, 4, 1024, 100, 4, 4, 1, 1, 1, 0},
         ConvShape{4, 32, 32, 64, 128, 4, 4, 16, 16, 2, 1}})
     convolution(s, d, filter);

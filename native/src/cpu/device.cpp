@@ -102,7 +102,6 @@ Device make_device(int threads, int isa, bool winograd) {
   d.winograd = winograd;
 #if defined(__linux__) && defined(_SC_LEVEL2_CACHE_SIZE)
   d.l2_bytes = cache_bytes(_SC_LEVEL2_CACHE_SIZE, d.l2_bytes);
-  d.l3_bytes = cache_bytes(_SC_LEVEL3_CACHE_SIZE, d.l3_bytes);
 #endif
   std::string wanted;
   const char* env = std::getenv("COOPFLOW_ISA");

@@ -18,7 +18,6 @@ struct Device {
   int threads = 1;
   Isa isa = Isa::portable;
   size_t l2_bytes = 1u << 20;  ///< per core
-  size_t l3_bytes = 32u << 20;
   bool winograd = true;
 };
 

@@ -43,6 +43,21 @@ CF_INLINE vi load(const uint32_t* p) { return *reinterpret_cast<const vi_any*>(p
 CF_INLINE void store(float* p, vf v) { *reinterpret_cast<vf_any*>(p) = v; }
 CF_INLINE void store(int32_t* p, vi v) { *reinterpret_cast<vi_any*>(p) = v; }
 CF_INLINE void store(uint32_t* p, vi v) { *reinterpret_cast<vi_any*>(p) = v; }
+/// Past the caches, for what nobody reads soon: p on a vector's boundary, whole cache lines at a time, `fence_streams` at the end.
+CF_INLINE void stream(float* p, vf v) {
+#if defined(CF_VEC_AVX512)
+  _mm512_stream_ps(p, (__m512)v);
+#elif defined(CF_VEC_AVX2)
+  _mm256_stream_ps(p, (__m256)v);
+#else
+  store(p, v);
+#endif
+}
+CF_INLINE void fence_streams() {
+#if defined(CF_VEC_AVX512) || defined(CF_VEC_AVX2)
+  _mm_sfence();
+#endif
+}
 CF_INLINE vf splat(float x) { return x - vf{}; }
 CF_INLINE vi splat_i(int32_t x) { return x + vi{}; }
 CF_INLINE vf as_float(vi v) { return (vf)v; }

@@ -33,46 +33,69 @@ CF_INLINE void adjoint3(const vf m[6], vf o[3]) {
 #endif
 #endif
 
-// taps[9][kWidth] to kWidth groups of nine.
 #if defined(CF_SHUFFLES)
 typedef float v8 __attribute__((vector_size(32)));
 
-CF_INLINE void interleave(const float* taps, float* to) {
-  for (int first = 0; first < kWidth; first += 8, to += 72) {
-    // An 8×8 transpose of taps 0 to 7 in three rounds of shuffles; tap 8 fills the gaps between the rows.
-    v8 a[8], b[8];
-#pragma GCC unroll 8
-    for (int t = 0; t < 8; ++t) __builtin_memcpy(&a[t], taps + t * kWidth + first, sizeof(v8));
+// Transposes 8×8 in three rounds of shuffles.
+CF_INLINE void transpose8(const v8 rows[8], v8 columns[8]) {
+  v8 a[8], b[8];
 #pragma GCC unroll 4
-    for (int t = 0; t < 8; t += 2) {
-      b[t] = __builtin_shufflevector(a[t], a[t + 1], 0, 8, 1, 9, 4, 12, 5, 13);
-      b[t + 1] = __builtin_shufflevector(a[t], a[t + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+  for (int t = 0; t < 8; t += 2) {
+    b[t] = __builtin_shufflevector(rows[t], rows[t + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+    b[t + 1] = __builtin_shufflevector(rows[t], rows[t + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+  }
+#pragma GCC unroll 2
+  for (int t = 0; t < 8; t += 4)
+#pragma GCC unroll 2
+    for (int u = 0; u < 2; ++u) {
+      a[t + 2 * u] = __builtin_shufflevector(b[t + u], b[t + u + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+      a[t + 2 * u + 1] = __builtin_shufflevector(b[t + u], b[t + u + 2], 2, 3, 10, 11, 6, 7, 14, 15);
     }
-#pragma GCC unroll 2
-    for (int t = 0; t < 8; t += 4)
-#pragma GCC unroll 2
-      for (int u = 0; u < 2; ++u) {
-        a[t + 2 * u] = __builtin_shufflevector(b[t + u], b[t + u + 2], 0, 1, 8, 9, 4, 5, 12, 13);
-        a[t + 2 * u + 1] = __builtin_shufflevector(b[t + u], b[t + u + 2], 2, 3, 10, 11, 6, 7, 14, 15);
-      }
 #pragma GCC unroll 4
-    for (int t = 0; t < 4; ++t) {
-      b[t] = __builtin_shufflevector(a[t], a[t + 4], 0, 1, 2, 3, 8, 9, 10, 11);
-      b[t + 4] = __builtin_shufflevector(a[t], a[t + 4], 4, 5, 6, 7, 12, 13, 14, 15);
-    }
-#pragma GCC unroll 8
-    for (int l = 0; l < 8; ++l) {
-      __builtin_memcpy(to + l * 9, &b[l], sizeof(v8));
-      to[l * 9 + 8] = taps[8 * kWidth + first + l];
-    }
+  for (int t = 0; t < 4; ++t) {
+    columns[t] = __builtin_shufflevector(a[t], a[t + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+    columns[t + 4] = __builtin_shufflevector(a[t], a[t + 4], 4, 5, 6, 7, 12, 13, 14, 15);
   }
 }
-#else
+#endif
+
+// taps[9][kWidth] to kWidth groups of nine.
 CF_INLINE void interleave(const float* taps, float* to) {
+#if defined(CF_SHUFFLES)
+  for (int first = 0; first < kWidth; first += 8, to += 72) {
+    v8 rows[8], groups[8];
+#pragma GCC unroll 8
+    for (int t = 0; t < 8; ++t) __builtin_memcpy(&rows[t], taps + t * kWidth + first, sizeof(v8));
+    transpose8(rows, groups);
+#pragma GCC unroll 8
+    for (int l = 0; l < 8; ++l) {
+      __builtin_memcpy(to + l * 9, &groups[l], sizeof(v8));
+      to[l * 9 + 8] = taps[8 * kWidth + first + l];  // the ninth fills the gaps between the rows
+    }
+  }
+#else
   for (int l = 0; l < kWidth; ++l)
     for (int t = 0; t < 9; ++t) to[l * 9 + t] = taps[t * kWidth + l];
-}
 #endif
+}
+
+// `lanes` groups of nine, lane_stride apart, to taps[9][kPanel]; turned: the nine backwards.
+CF_INLINE void gather(const float* from, size_t lanes, size_t lane_stride, bool turned, float* taps) {
+  size_t l = 0;
+#if defined(CF_SHUFFLES)
+  for (; l + 8 <= lanes; l += 8) {
+    v8 groups[8], rows[8];
+#pragma GCC unroll 8
+    for (size_t k = 0; k < 8; ++k) __builtin_memcpy(&groups[k], from + (l + k) * lane_stride, sizeof(v8));
+    transpose8(groups, rows);
+#pragma GCC unroll 8
+    for (size_t t = 0; t < 8; ++t) __builtin_memcpy(taps + (turned ? 8 - t : t) * kPanel + l, &rows[t], sizeof(v8));
+    for (size_t k = 0; k < 8; ++k) taps[(turned ? 0 : 8) * kPanel + l + k] = from[(l + k) * lane_stride + 8];
+  }
+#endif
+  for (; l < lanes; ++l)
+    for (size_t t = 0; t < 9; ++t) taps[(turned ? 8 - t : t) * kPanel + l] = from[l * lane_stride + t];
+}
 
 }  // namespace
 
@@ -81,7 +104,10 @@ void winograd_weights(const float* w, size_t o, size_t i, bool data_grad, size_t
   const size_t a = (summed + 15) / 16 * 16, k_stride = a * ((produced + 31) / 32 * 32);
   const size_t first = panel * kPanel, lanes = first > produced ? 0 : produced - first < kPanel ? produced - first : kPanel;
   const size_t lane_stride = data_grad ? 9 : i * 9, c_stride = data_grad ? i * 9 : 9;
-  float taps[9 * kPanel] = {};
+  // What is larger than a cache's share goes past the caches: reading lines in only to overwrite them would cost as much as the writing.
+  constexpr size_t kCached = 8u << 20;
+  const bool past = 36 * k_stride * sizeof(float) > kCached && reinterpret_cast<uintptr_t>(u) % 64 == 0;
+  alignas(64) float taps[9 * kPanel] = {}, tile[36 * kPanel];
   for (size_t c = c0; c < c1; ++c) {
     float* to = u + (panel * a + c) * kPanel;
     if (c >= summed) {
@@ -90,8 +116,7 @@ void winograd_weights(const float* w, size_t o, size_t i, bool data_grad, size_t
       continue;
     }
     const float* from = w + c * c_stride + first * lane_stride;
-    for (size_t l = 0; l < lanes; ++l)
-      for (size_t t = 0; t < 9; ++t) taps[(data_grad ? 8 - t : t) * kPanel + l] = from[l * lane_stride + t];
+    gather(from, lanes, lane_stride, data_grad, taps);
     for (size_t l = 0; l < kPanel; l += kWidth) {
       vf half[18];
 #pragma GCC unroll 3
@@ -107,10 +132,13 @@ void winograd_weights(const float* w, size_t o, size_t i, bool data_grad, size_t
         vf t[6];
         weights6(half + k * 3, t);
 #pragma GCC unroll 6
-        for (size_t j = 0; j < 6; ++j) store(to + (k * 6 + j) * k_stride + l, t[j]);
+        for (size_t j = 0; j < 6; ++j) store(past ? tile + (k * 6 + j) * kPanel + l : to + (k * 6 + j) * k_stride + l, t[j]);
       }
     }
+    for (size_t k = 0; past && k < 36; ++k)
+      for (size_t l = 0; l < kPanel; l += kWidth) stream(to + k * k_stride + l, load(tile + k * kPanel + l));
   }
+  if (past) fence_streams();
 }
 
 void winograd_weights_adjoint(const float* m, size_t k_stride, size_t channels, float* dw) {

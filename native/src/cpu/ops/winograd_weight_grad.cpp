@@ -13,9 +13,10 @@ namespace {
 // Tiles per product: what a register tile reads of Z and V then stays near the first-level cache.
 constexpr size_t kDepth = 256;
 
-/// dU is computed in pieces of out × in channels, all 36 products of a piece together.
+/// dU is computed in pieces of out × in channels, all 36 products of a piece together: few pieces where there are few channels, so that V and Z have no
+/// empty columns.
 struct Piece {
-  size_t out;  ///< a multiple of every register tile's height and vector width
+  size_t out;  ///< a multiple of every vector width
   size_t in;   ///< a multiple of every panel's width
 };
 
@@ -31,13 +32,13 @@ class WinogradWeightGrad final : public Kernel {
         down_(ceil_div(s.h, 4)),
         across_(ceil_div(s.w, 4)),
         tiles_(s.n * down_ * across_),
-        piece_(s.o > 48 ? Piece{96, 64} : Piece{48, 64}),
+        piece_{s.o <= 48 ? 48u : s.o <= 64 ? 64u : 96u, s.i <= 32 ? 32u : 64u},
         in_blocks_(ceil_div(s.i, piece_.in)),
         out_blocks_(ceil_div(s.o, piece_.out)),
         pieces_(in_blocks_ * out_blocks_),
         // When the pieces do not share out evenly, the products do.
         spread_(uneven(pieces_, static_cast<size_t>(device.threads))),
-        chunk_(chunk(device)),
+        chunk_(chunk()),
         chunks_(ceil_div(tiles_, chunk_)),
         v_k_(odd_lines(in_blocks_ * piece_.in * chunk_)),
         z_k_(odd_lines(out_blocks_ * piece_.out * chunk_)),
@@ -102,11 +103,11 @@ class WinogradWeightGrad final : public Kernel {
     return {v, z, s.floats((keeps_all() ? pieces_ : static_cast<size_t>(threads_)) * 36 * m_k_)};
   }
 
-  // Tiles transformed together: all, unless V and Z would outgrow the last-level cache.
-  size_t chunk(const Device& device) const {
+  // Tiles transformed together: few enough that V and Z are still near when they are multiplied, enough that going over dU once more does not show.
+  size_t chunk() const {
+    constexpr size_t kBytes = 2u << 20, kFewest = 64;
     const size_t per_tile = 36 * sizeof(float) * (in_blocks_ * piece_.in + out_blocks_ * piece_.out);
-    const size_t most = std::max<size_t>(64, std::min<size_t>(device.l3_bytes / 2, 24u << 20) / per_tile);
-    return ceil_div(tiles_, ceil_div(tiles_, most));
+    return ceil_div(tiles_, ceil_div(tiles_, std::max(kFewest, kBytes / per_tile)));
   }
 
   void transform(const float* x, const float* dy, size_t tile, size_t t, size_t count, const Parts& p) const {
