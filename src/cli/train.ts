@@ -56,19 +56,18 @@ export async function trainCommand(options: Partial<TrainCommandOptions>): Promi
       ...(threads === undefined ? {} : { threads }),
       ...(given.profile ? { profile: PROFILED_ITERATIONS } : {}),
     });
-    let threadsInUse = threads ?? 0;
+    const path = typeof given.profile === "string" ? given.profile : join(run.path, "trace.json");
+    let used = 0, measured = !given.profile;
     for await (const event of events) {
       printer.event(event);
-      if (event.type === "set-up") threadsInUse = event.device.threads;
+      if (event.type === "set-up") used = event.device.threads;
       if (event.type !== "profile") continue;
-      await reportProfile({
-        profile: event.profile,
-        runs: event.iterations,
-        peaks: await measurePeaks(threadsInUse),
-        title: `${run.path}, ${threadsInUse} threads`,
-        path: typeof given.profile === "string" ? given.profile : join(run.path, "trace.json"),
-      });
+      const { profile, iterations: runs } = event;
+      const peaks = await measurePeaks(used);
+      await reportProfile({ profile, runs, peaks, title: `${run.path}, ${used} threads`, path });
+      measured = true;
     }
+    if (!measured) printer.notice("--profile: no iteration was left to measure");
   } catch (error) {
     if (!(error instanceof CancelledError)) throw error;
     throw new CancelledError(`interrupted; go on with --resume ${run.path}`, { cause: error });
