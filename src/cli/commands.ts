@@ -1,12 +1,9 @@
 /** The commands and their options. */
 import type { Command, OptionValues } from "commander";
 import { LIBRARY_VERSION } from "../coopflow/version.ts";
-import { listOf, oneOf, wholeNumber } from "./options.ts";
+import { listOf, oneOf, PROFILED_ITERATIONS, wholeNumber } from "./options.ts";
 
 type Commander = typeof import("commander");
-
-/** Iterations that `train --profile` measures. */
-export const PROFILED_ITERATIONS = 3;
 
 const FIRST_COUNT = wholeNumber(1);
 const SEED = wholeNumber(0, 0xffffffff);
