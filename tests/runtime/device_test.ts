@@ -160,6 +160,20 @@ describe("Device", () => {
     }
   });
 
+  it("counts every call, and keeps the first 262,144 executions", async () => {
+    using device = Device.open({ threads: 1 });
+    const g = new Graph();
+    g.fetch("y", repeat(g, 263_000, [feed(g, "x", [4])], ([x]) => ({ carried: [mul(x!, -1)] })).carried[0]!);
+    const program = device.load(compileGraph(g).bytes);
+    program.profile(true);
+    await program.run({ x: X });
+    const { entries, executions } = program.profileReport();
+    assertEquals(entries.some(({ calls }) => calls === 263_000), true);
+    assertEquals(executions.length, 262_144);
+    program.profile(true);
+    assertEquals(program.profileReport().executions.length, 0);
+  });
+
   it("refuses to measure while the program runs", async () => {
     using device = ready();
     const program = device.load(endless());
