@@ -181,7 +181,8 @@ async function compare(options: CompareOptions): Promise<Comparison> {
         (peaks[key] ??= []).push(Number(own[key]));
       }
     }
-    columns.push({ column, cells: compareRuns(column, ours, peer, bf16) });
+    const runs = { ours, peer, bf16 };
+    columns.push({ column, cells: compareRuns(column, runs), runs });
   }
   const processor = cpus()[0]?.model.trim() ?? "unknown processor";
   const peak = (key: string): number => median(peaks[key] ?? []);

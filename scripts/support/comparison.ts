@@ -86,13 +86,16 @@ export interface Cell {
   readonly passed: boolean | null;
 }
 
-/** All rows of a column; `bf16` are the peer's reports in that precision, if it was run. */
-export function compareRuns(
-  { targets }: Column,
-  ours: readonly RunReport[],
-  peer: readonly RunReport[],
-  bf16: readonly RunReport[] = [],
-): Partial<Record<Row, Cell>> {
+/** What both programs reported, a round each. */
+export interface Runs {
+  readonly ours: readonly RunReport[];
+  readonly peer: readonly RunReport[];
+  /** The peer in bfloat16; none if it was not run so. */
+  readonly bf16: readonly RunReport[];
+}
+
+/** All rows of a column. */
+export function compareRuns({ targets }: Column, { ours, peer, bf16 }: Runs): Partial<Record<Row, Cell>> {
   const cell = (row: Row, measure: Measure, others: readonly RunReport[]): Cell => {
     const [a, b] = [ours, others].map((runs) => median(runs.map((run) => run[measure]))) as [number, number];
     const ratio = b / a, target = targets[row] ?? null;
@@ -104,6 +107,13 @@ export function compareRuns(
   };
 }
 
+/** A column's rows, and what they were made from. */
+export interface ComparedColumn {
+  readonly column: Column;
+  readonly cells: Partial<Record<Row, Cell>>;
+  readonly runs: Runs;
+}
+
 /** A finished comparison. */
 export interface Comparison {
   readonly date: string;
@@ -112,7 +122,7 @@ export interface Comparison {
   readonly rounds: number;
   /** GFLOP/s of a matrix product on one thread, on all, as the peer measures it on all, and GB/s of a copy. */
   readonly peaks: Readonly<Record<"gemm_one_thread" | "gemm" | "gemm_peer" | "copy", number>>;
-  readonly columns: readonly { readonly column: Column; readonly cells: Partial<Record<Row, Cell>> }[];
+  readonly columns: readonly ComparedColumn[];
 }
 
 function amount(row: Row, value: number): string {

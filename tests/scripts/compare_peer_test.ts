@@ -30,7 +30,8 @@ const column = (name: string) => {
 
 describe("compareRuns", () => {
   it("takes medians, their ratio, and says whether the target is met", () => {
-    const cells = compareRuns(column("paper-4"), [1, 9, 2].map((s) => run(s)), [5, 4, 90].map((s) => run(s, 399)));
+    const runs = { ours: [1, 9, 2].map((s) => run(s)), peer: [5, 4, 90].map((s) => run(s, 399)), bf16: [] };
+    const cells = compareRuns(column("paper-4"), runs);
     assertEquals(cells.langevin_s, { ours: 2, peer: 5, ratio: 2.5, target: 2.4, passed: true });
     assertEquals(cells.flow_sample_s, { ours: 1, peer: 1, ratio: 1, target: 6, passed: false });
     assertEquals(cells.peak_host_mb?.passed, false);
@@ -38,7 +39,8 @@ describe("compareRuns", () => {
   });
 
   it("compares the chain with the peer's bfloat16, against a target at paper size only", () => {
-    const bf16 = (name: string) => compareRuns(column(name), [run(2)], [run(5)], [run(3), run(2.6)]).langevin_bf16_s;
+    const runs = { ours: [run(2)], peer: [run(5)], bf16: [run(3), run(2.6)] };
+    const bf16 = (name: string) => compareRuns(column(name), runs).langevin_bf16_s;
     const cell = bf16("paper-4");
     assertAlmostEquals(cell?.ratio ?? NaN, 1.4, 1e-12);
     assertEquals([cell?.ours, cell?.peer, cell?.target], [2, 2.8, 1.4]);
@@ -53,10 +55,10 @@ describe("comparisonLines", () => {
     programs: ["ours 1", "peer 2"],
     rounds: 3,
     peaks: { gemm_one_thread: 80.4, gemm: 160, gemm_peer: 140, copy: 20.04 },
-    columns: ["digits-64", "paper-16"].map((name) => ({
-      column: column(name),
-      cells: compareRuns(column(name), [run(1)], [run(4, 500)], name === "paper-16" ? [run(3)] : []),
-    })),
+    columns: ["digits-64", "paper-16"].map((name) => {
+      const runs = { ours: [run(1)], peer: [run(4, 500)], bf16: name === "paper-16" ? [run(3)] : [] };
+      return { column: column(name), cells: compareRuns(column(name), runs), runs };
+    }),
   };
 
   it("is a table of both programs' figures with ratios, targets and verdicts", () => {
@@ -164,10 +166,13 @@ describe("compare", () => {
         "bench --config digits --batch 64 --steps 30 --reps 3 --warmup 1",
         "bench --config digits --batch 64 --steps 30 --reps 1 --warmup 0 --bf16",
       ]);
-      const { columns: [{ cells }], peaks, programs }: Comparison & { columns: [Comparison["columns"][number]] } = JSON
-        .parse(await Deno.readTextFile(`${folder}/deep/table.json`));
+      const { columns: [{ cells, runs }], peaks, programs }: Comparison & { columns: [Comparison["columns"][number]] } =
+        JSON
+          .parse(await Deno.readTextFile(`${folder}/deep/table.json`));
       assertEquals([cells.langevin_s?.peer, cells.langevin_s?.target, cells.langevin_s?.passed], [1000, 5, true]);
       assertEquals(cells.langevin_s?.ratio, 1000 / (cells.langevin_s?.ours ?? NaN));
+      assertEquals([runs.ours.length, runs.peer.length, runs.bf16.length], [1, 1, 1]);
+      assertEquals(runs.ours[0]?.langevin_s, cells.langevin_s?.ours);
       assert(peaks.gemm > 0 && peaks.copy > 0 && peaks.gemm_peer === 10);
       assertEquals(programs[1], "torch 2.11.0+cpu");
       assertStringIncludes(stdout, "whole iteration");
