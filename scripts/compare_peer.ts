@@ -6,15 +6,21 @@ import { mkdir } from "node:fs/promises";
 import { cpus, release, totalmem, type } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { z } from "zod";
 import { median } from "../src/cli/text_table.ts";
+import type { DeviceInfo } from "../src/runtime/device.ts";
 import { NO_INSTALL_FLAG, REPOSITORY, setUp } from "./setup.ts";
 import { tryCommand } from "./support/command.ts";
 import {
   type Column,
   COLUMNS,
+  type ComparedColumn,
   compareRuns,
   type Comparison,
   comparisonLines,
+  OWN_REPORT,
+  type OwnReport,
+  RUN_REPORT,
   type RunReport,
 } from "./support/comparison.ts";
 import { runScript, SetupError } from "./support/setup_error.ts";
@@ -134,70 +140,74 @@ async function checkPeer({ peer, python, columns }: CompareOptions): Promise<str
   return version;
 }
 
-/** Runs a program that ends its output with one line of JSON. */
-async function report(program: string, args: readonly string[], threads: number): Promise<Record<string, unknown>> {
+/** Runs a program that ends its output with one line of JSON. Throws SetupError when that is not the report that was expected. */
+async function report<T>(program: string, args: readonly string[], threads: number, schema: z.ZodType<T>): Promise<T> {
   const env = { OMP_NUM_THREADS: String(threads), NO_COLOR: "1" };
   const result = await tryCommand(program, args, { cwd: REPOSITORY, env });
+  const what = `compare: ${program} ${args.join(" ")}`;
   const last = result?.stdout.trim().split("\n").at(-1) ?? "";
-  if (result?.code === 0 && last.startsWith("{")) return JSON.parse(last);
-  const reason = result === undefined ? "no such program" : result.stderr.trim().split("\n").at(-1) ?? "";
-  throw new SetupError(
-    `compare: ${program} ${args.join(" ")}: expected a line of JSON, found exit code ${
-      result?.code ?? "none"
-    }: ${reason}`,
-  );
+  if (result?.code !== 0 || !last.startsWith("{")) {
+    const reason = result === undefined ? "no such program" : result.stderr.trim().split("\n").at(-1) ?? "";
+    throw new SetupError(`${what}: expected a line of JSON, found exit code ${result?.code ?? "none"}: ${reason}`);
+  }
+  const parsed = schema.safeParse(JSON.parse(last));
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw new SetupError(`${what}: expected a report, found ${issue?.path.join(".")}: ${issue?.message}`);
 }
 
-function asRun(report: Record<string, unknown>): RunReport & Record<string, unknown> {
-  return report as RunReport & Record<string, unknown>;
+const GEMM = z.object({ gemm_gflops: z.number().positive() });
+
+/** Both programs on one column, in turn. */
+async function runColumn({ name, config, batch, reps, warmup }: Column, threads: number, options: CompareOptions) {
+  const timing = (count: number, before: number): string[] => [
+    ...["--config", config, "--batch", String(batch), "--steps", "30"],
+    ...["--reps", String(count), "--warmup", String(before)],
+  ];
+  const peer = (extra: readonly string[]): Promise<RunReport> =>
+    report(options.python, [options.peer, "bench", ...extra], threads, RUN_REPORT);
+  const bench = ["task", "--quiet", "bench", ...timing(reps, warmup), "--threads", String(threads), "--json"];
+  const runs: { ours: OwnReport[]; peer: RunReport[]; bf16: RunReport[] } = { ours: [], peer: [], bf16: [] };
+  for (let round = 1; round <= options.rounds; round++) {
+    console.error(`${name}: round ${round} of ${options.rounds}`);
+    runs.peer.push(await peer(timing(reps, warmup)));
+    if (options.bf16) runs.bf16.push(await peer([...timing(1, 0), "--bf16"]));
+    runs.ours.push(await report(Deno.execPath(), bench, threads, OWN_REPORT));
+  }
+  return runs;
+}
+
+/** Threads and instruction set that this program takes. */
+async function ownDevice(options: CompareOptions): Promise<DeviceInfo> {
+  // The library is there only after the set-up.
+  const { Device } = await import("../src/runtime/device.ts");
+  using device = Device.open({ threads: options.threads ?? 0 });
+  return device.info;
 }
 
 async function compare(options: CompareOptions): Promise<Comparison> {
   const torch = await checkPeer(options);
-  const { buildInfo, Device } = await import("../src/runtime/device.ts");
-  using device = Device.open({ threads: options.threads ?? 0 });
-  const { threads, isa } = device.info;
-  const gemm = await report(options.python, [options.peer, "gemm"], threads);
-  const peaks: Record<string, number[]> = {};
-  const columns = [];
-  let program = "";
+  const { threads, isa } = await ownDevice(options);
+  const gemm = await report(options.python, [options.peer, "gemm"], threads, GEMM);
+  const columns: ComparedColumn[] = [];
   for (const column of options.columns) {
-    const { name, config, batch, reps, warmup } = column;
-    const timing = (count: number, before: number): string[] => [
-      ...["--config", config, "--batch", String(batch), "--steps", "30"],
-      ...["--reps", String(count), "--warmup", String(before)],
-    ];
-    const ours: RunReport[] = [], peer: RunReport[] = [], bf16: RunReport[] = [];
-    for (let round = 1; round <= options.rounds; round++) {
-      console.error(`${name}: round ${round} of ${options.rounds}`);
-      const theirs = (extra: readonly string[]) => report(options.python, [options.peer, "bench", ...extra], threads);
-      peer.push(asRun(await theirs(timing(reps, warmup))));
-      if (options.bf16) bf16.push(asRun(await theirs([...timing(1, 0), "--bf16"])));
-      const bench = ["task", "--quiet", "bench", ...timing(reps, warmup), "--threads", String(threads), "--json"];
-      const own = asRun(await report(Deno.execPath(), bench, threads));
-      ours.push(own);
-      program = String(own["program"]);
-      for (const key of ["peak_gemm_one_thread_gflops", "peak_gemm_gflops", "peak_copy_gbs"]) {
-        (peaks[key] ??= []).push(Number(own[key]));
-      }
-    }
-    const runs = { ours, peer, bf16 };
+    const runs = await runColumn(column, threads, options);
     columns.push({ column, cells: compareRuns(column, runs), runs });
   }
+  const ours = columns.flatMap(({ runs }) => runs.ours);
+  const peak = (pick: (report: OwnReport) => number): number => median(ours.map(pick));
   const processor = cpus()[0]?.model.trim() ?? "unknown processor";
-  const peak = (key: string): number => median(peaks[key] ?? []);
+  const memory = `${(totalmem() / 2 ** 30).toFixed(0)} GB`;
   return {
     date: new Date().toISOString().slice(0, 10),
-    machine:
-      `${processor}, ${threads} threads, ${isa}, ${(totalmem() / 2 ** 30).toFixed(0)} GB, ${type()} ${release()}, ` +
-      `oneDNN ${buildInfo().onednn}`,
-    programs: [program, `torch ${torch}`],
+    machine: `${processor}, ${threads} threads, ${isa}, ${memory}, ${type()} ${release()}`,
+    programs: [ours[0]?.program ?? "", `torch ${torch}`],
     rounds: options.rounds,
     peaks: {
-      gemm_one_thread: peak("peak_gemm_one_thread_gflops"),
-      gemm: peak("peak_gemm_gflops"),
-      gemm_peer: Number(gemm["gemm_gflops"]),
-      copy: peak("peak_copy_gbs"),
+      gemm_one_thread: peak((report) => report.peak_gemm_one_thread_gflops),
+      gemm: peak((report) => report.peak_gemm_gflops),
+      gemm_peer: gemm.gemm_gflops,
+      copy: peak((report) => report.peak_copy_gbs),
     },
     columns,
   };

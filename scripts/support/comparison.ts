@@ -1,20 +1,33 @@
 // The arithmetic of the comparison with the same model in another program: medians, ratios, targets, tables.
 
+import { z } from "zod";
 import { markdownTable, median, textTable } from "../../src/cli/text_table.ts";
 
-/** What both programs report of a run, under the same names. */
-const MEASURES = [
-  "flow_sample_s",
-  "langevin_s",
-  "flow_update_s",
-  "ebm_update_s",
-  "iteration_s",
-  "peak_host_mb",
-] as const;
-export type Measure = typeof MEASURES[number];
+const AMOUNT = z.number().positive();
 
 /** One program's report: the fields that are compared, among others. */
-export type RunReport = Readonly<Record<Measure, number>>;
+export const RUN_REPORT = z.object({
+  flow_sample_s: AMOUNT,
+  langevin_s: AMOUNT,
+  flow_update_s: AMOUNT,
+  ebm_update_s: AMOUNT,
+  iteration_s: AMOUNT,
+  peak_host_mb: AMOUNT,
+});
+export type RunReport = Readonly<z.infer<typeof RUN_REPORT>>;
+
+/** What is compared. */
+export type Measure = keyof RunReport;
+const MEASURES = Object.keys(RUN_REPORT.shape) as Measure[];
+
+/** What this program's report has besides. */
+export const OWN_REPORT = RUN_REPORT.extend({
+  program: z.string(),
+  peak_gemm_one_thread_gflops: AMOUNT,
+  peak_gemm_gflops: AMOUNT,
+  peak_copy_gbs: AMOUNT,
+});
+export type OwnReport = Readonly<z.infer<typeof OWN_REPORT>>;
 
 /** Rows of the table: measures, and the chain against the other program's bfloat16. */
 export type Row = Measure | "langevin_bf16_s";
@@ -88,7 +101,7 @@ export interface Cell {
 
 /** What both programs reported, a round each. */
 export interface Runs {
-  readonly ours: readonly RunReport[];
+  readonly ours: readonly OwnReport[];
   readonly peer: readonly RunReport[];
   /** The peer in bfloat16; none if it was not run so. */
   readonly bf16: readonly RunReport[];

@@ -8,6 +8,7 @@ import {
   compareRuns,
   type Comparison,
   comparisonLines,
+  type OwnReport,
   type RunReport,
 } from "../../scripts/support/comparison.ts";
 import { SetupError } from "../../scripts/support/setup_error.ts";
@@ -22,6 +23,14 @@ const run = (langevin_s: number, peak_host_mb = 100): RunReport => ({
   peak_host_mb,
 });
 
+const ownRun = (langevin_s: number): OwnReport => ({
+  ...run(langevin_s),
+  program: "ours 1",
+  peak_gemm_one_thread_gflops: 80,
+  peak_gemm_gflops: 160,
+  peak_copy_gbs: 20,
+});
+
 const column = (name: string) => {
   const found = COLUMNS.find((column) => column.name === name);
   assert(found !== undefined);
@@ -30,7 +39,7 @@ const column = (name: string) => {
 
 describe("compareRuns", () => {
   it("takes medians, their ratio, and says whether the target is met", () => {
-    const runs = { ours: [1, 9, 2].map((s) => run(s)), peer: [5, 4, 90].map((s) => run(s, 399)), bf16: [] };
+    const runs = { ours: [1, 9, 2].map(ownRun), peer: [5, 4, 90].map((s) => run(s, 399)), bf16: [] };
     const cells = compareRuns(column("paper-4"), runs);
     assertEquals(cells.langevin_s, { ours: 2, peer: 5, ratio: 2.5, target: 2.4, passed: true });
     assertEquals(cells.flow_sample_s, { ours: 1, peer: 1, ratio: 1, target: 6, passed: false });
@@ -39,7 +48,7 @@ describe("compareRuns", () => {
   });
 
   it("compares the chain with the peer's bfloat16, against a target at paper size only", () => {
-    const runs = { ours: [run(2)], peer: [run(5)], bf16: [run(3), run(2.6)] };
+    const runs = { ours: [ownRun(2)], peer: [run(5)], bf16: [run(3), run(2.6)] };
     const bf16 = (name: string) => compareRuns(column(name), runs).langevin_bf16_s;
     const cell = bf16("paper-4");
     assertAlmostEquals(cell?.ratio ?? NaN, 1.4, 1e-12);
@@ -56,7 +65,7 @@ describe("comparisonLines", () => {
     rounds: 3,
     peaks: { gemm_one_thread: 80.4, gemm: 160, gemm_peer: 140, copy: 20.04 },
     columns: ["digits-64", "paper-16"].map((name) => {
-      const runs = { ours: [run(1)], peer: [run(4, 500)], bf16: name === "paper-16" ? [run(3)] : [] };
+      const runs = { ours: [ownRun(1)], peer: [run(4, 500)], bf16: name === "paper-16" ? [run(3)] : [] };
       return { column: column(name), cells: compareRuns(column(name), runs), runs };
     }),
   };
@@ -112,8 +121,8 @@ describe("compare", () => {
   }
 
   /** A stand-in for Python with torch of a version: tells the same figures whatever it is asked. */
-  async function python(folder: string, version: string): Promise<string> {
-    const report = JSON.stringify({ ...run(1000), gemm_gflops: 10 });
+  async function python(folder: string, version: string, langevin = 1000): Promise<string> {
+    const report = JSON.stringify({ ...run(langevin), gemm_gflops: 10 });
     const path = `${folder}/python`;
     await Deno.writeTextFile(
       path,
@@ -144,6 +153,10 @@ describe("compare", () => {
       assertEquals(other.code, 1);
       assertStringIncludes(other.stderr, "found 2.3.0+cpu; install it: ");
       assertStringIncludes(other.stderr, "pip install torch==2.11.0");
+      const odd = await python(folder, "2.11.0", -1);
+      const strange = await compare(folder, "--python", odd, "--peer", "peer.py", "--columns", "digits-64");
+      assertEquals(strange.code, 1);
+      assertStringIncludes(strange.stderr, "--warmup 1: expected a report, found langevin_s: ");
     });
   });
 
