@@ -40,6 +40,7 @@ export type {
   IterationEvent,
   IterationMetrics,
   NoticeEvent,
+  ProfileEvent,
   Report,
   ReportEvent,
   SamplesEvent,
@@ -80,6 +81,7 @@ export type { Pixels } from "./src/io/png.ts";
 
 export { buildInfo, Device } from "./src/runtime/device.ts";
 export type { DeviceInfo, DeviceOptions, Isa } from "./src/runtime/device.ts";
+export type { Execution, Profile, ProfileEntry } from "./src/runtime/program.ts";
 
 // ---- errors
 

@@ -127,11 +127,15 @@ CF_API int32_t cf_program_fetch(cf_program program, uint32_t index, void* data, 
 /* Runs the program on the context's worker and waits. Runs of one context queue. Call it off the event loop: it blocks. */
 CF_API int32_t cf_program_run(cf_program program, cf_error* err) CF_NOEXCEPT;
 
-/* enable 1: start measuring from zero; 0: stop. */
+/* enable 1: start measuring from zero; 0: stop. This and the two below are refused while the program runs or waits to run. */
 CF_API int32_t cf_program_profile(cf_program program, uint32_t enable, cf_error* err) CF_NOEXCEPT;
 
-/* JSON: [{"index","op","name","calls","seconds","flops" (of one call)}…], in program order. */
+/* JSON: [{"index","op","name","calls","seconds","flops","bytes" (both of one call; bytes: operands read and results written)}…], in program order. */
 CF_API int32_t cf_program_profile_report(cf_program program, char* out, uint64_t len, uint64_t* needed, cf_error* err) CF_NOEXCEPT;
+
+/* What ran since profiling began, in order, the first 262144 executions. Three numbers each: the instruction's index, its begin and its duration, both
+ * in nanoseconds, the begin since profiling began. *count becomes how many there are; out (NULL: none) receives at most `capacity` of them. */
+CF_API int32_t cf_program_profile_events(cf_program program, uint64_t* out, uint64_t capacity, uint64_t* count, cf_error* err) CF_NOEXCEPT;
 
 /* ---- kernels alone -----------------------------------------------------------------------------------------------------------------
  * For runtimes that have models of their own. Each call runs on the context's worker, threads and instruction set. What a shape needs is

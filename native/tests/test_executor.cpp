@@ -164,6 +164,15 @@ void runs() {
   CHECK(cf_context_progress(ctx, progress, &e) == CF_OK && progress[0] == 3 && progress[1] == 4 && progress[2] == 4 && progress[3] == 1);
   const Text report([&](char* out, uint64_t len, uint64_t* needed) { return cf_program_profile_report(p, out, len, needed, nullptr); });
   CHECK(report.has(R"({"index":1,"op":"map","name":"step","calls":9,)"));
+  // Reads a row of 8 and w, writes a row.
+  CHECK(report.has(R"("flops":8,"bytes":96})"));
+  uint64_t count = 0;
+  CHECK(cf_program_profile_events(p, nullptr, 0, &count, &e) == CF_OK && count == 12);
+  std::vector<uint64_t> events(3 * count);
+  CHECK(cf_program_profile_events(p, events.data(), 7, &count, &e) == CF_OK && count == 12 && events[3 * 7 + 1] == 0);
+  CHECK(cf_program_profile_events(p, events.data(), count, &count, &e) == CF_OK && events[0] == 1 && events[3 * 3] == 2);
+  for (uint64_t k = 1; k < count; ++k) CHECK(events[3 * k + 1] >= events[3 * k - 2] + events[3 * k - 1]);
+  CHECK(cf_program_profile_events(p, nullptr, 0, nullptr, &e) == CF_INVALID_ARGUMENT);
   // A second program of the same model sees the same w.
   const cf_program q = load(ctx, stepper(), 0);
   CHECK(cf_program_run(q, &e) == CF_OK && cf_state_get(ctx, "w", y, 32, &e) == CF_OK && y[0] == 16);

@@ -1,17 +1,16 @@
-/** `coopflow bench`: seconds per phase of a learning iteration, images per second when sampling, peak memory. */
+/** `coopflow bench`: seconds per phase of a learning iteration, images per second when sampling, peak memory, and what the machine can do. */
 import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { type CoopFlowConfig, parseConfig } from "../coopflow/config.ts";
-import { Engine } from "../coopflow/engine.ts";
-import { initialiseProgram, learnProgram } from "../coopflow/model_programs.ts";
-import { type Phase, phaseProgram, PHASES } from "../coopflow/phases.ts";
+import { type Phase, PHASES } from "../coopflow/phases.ts";
 import { type PresetName, presets } from "../coopflow/presets.ts";
-import { FRESH, learnScalars } from "../coopflow/schedule.ts";
-import { modelStates } from "../coopflow/states.ts";
 import { LIBRARY_VERSION } from "../coopflow/version.ts";
-import { uniforms } from "../random.ts";
-import type { Feeds, Program } from "../runtime/program.ts";
+import { writeAtomic } from "../io/atomic.ts";
 import { listenForInterruption } from "./interruption.ts";
+import { MeasuredModel } from "./measured.ts";
+import { measurePeaks, type Peaks, peaksLine } from "./profile/peaks.ts";
+import { reportProfile } from "./profile/report.ts";
+import { textTable } from "./text_table.ts";
 
 /** The options of the command. */
 export interface BenchOptions {
@@ -20,18 +19,25 @@ export interface BenchOptions {
   readonly steps: number;
   readonly reps: number;
   readonly warmup: number;
+  readonly winograd: boolean;
   readonly device?: "auto" | "cpu";
   readonly threads?: number;
-  readonly profile?: boolean;
-  readonly json?: boolean;
+  /** A file for the trace, or `true` for one in the current folder. */
+  readonly profile?: boolean | string;
+  /** A file, or `true` for standard output. */
+  readonly json?: boolean | string;
 }
 
-const DEFAULTS: BenchOptions = { config: "digits", batch: 64, steps: 30, reps: 3, warmup: 1 };
-/** Instructions that a profile shows. */
-const PROFILE_ROWS = 40;
+const DEFAULTS: BenchOptions = { config: "digits", batch: 64, steps: 30, reps: 3, warmup: 1, winograd: true };
+
+/** What a program took. */
+interface Measurement {
+  readonly seconds: number;
+  readonly flops: number;
+}
 
 /** The networks of a preset with the reference's optimizers and dropout, as comparisons need. */
-function benchConfig({ config, batch, steps }: BenchOptions): CoopFlowConfig {
+export function benchConfig({ config, batch, steps, winograd }: BenchOptions): CoopFlowConfig {
   const { data, flow, energy } = presets[config];
   return parseConfig({
     data: { ...data, levels: 256, flip: false },
@@ -39,110 +45,105 @@ function benchConfig({ config, batch, steps }: BenchOptions): CoopFlowConfig {
     energy,
     langevin: { steps },
     training: { batch, initialisationImages: batch },
+    compute: { winograd },
   });
 }
 
 /** Runs the command; returns the exit code. */
 export async function benchCommand(given: Partial<BenchOptions>): Promise<number> {
   const options: BenchOptions = { ...DEFAULTS, ...given };
-  const { device, threads, reps, warmup, batch } = options;
-  const config = benchConfig(options);
+  const { device, threads, batch, steps } = options;
   using interruption = listenForInterruption((line) => console.error(line));
-  const { signal } = interruption;
   const opening = {
     ...(device === undefined ? {} : { device }),
     ...(threads === undefined ? {} : { threads }),
   };
-  using engine = Engine.open(opening, modelStates(config).all, (spec) => spec.init(config.seed));
-  const feeds = feedsOf(config);
-  await engine.run(await engine.program("initialise", () => initialiseProgram(config, batch)), feeds, signal);
-  await engine.release("initialise");
-
-  const time = async (program: Program, count: number): Promise<number> => {
-    const seconds: number[] = [];
-    for (let i = 0; i < warmup + count; i++) {
-      const begin = performance.now();
-      await engine.run(program, feeds, signal);
-      if (i >= warmup) seconds.push((performance.now() - begin) / 1000);
-    }
-    return median(seconds);
-  };
+  using model = await MeasuredModel.open(benchConfig(options), opening, interruption.signal);
   const begin = performance.now();
-  const learn = await engine.program("learn", () => learnProgram(config));
+  const { info: learn } = await model.program("learn");
   const compile = (performance.now() - begin) / 1000;
-  const iteration = await time(learn, reps);
+  const iteration = { seconds: await model.seconds("learn", options), flops: learn.flops };
   // Before the phases are loaded: learning has only the one program.
   const memory = await peakMegabytes();
-  if (options.profile) await profile(engine, learn, feeds, signal);
-  await engine.release("learn");
-
-  const seconds = new Map<Phase, number>();
-  for (const phase of PHASES) {
-    seconds.set(phase, await time(await engine.program(phase, () => phaseProgram(config, phase)), reps));
-    await engine.release(phase);
+  const info = model.device;
+  const peaks = await measurePeaks(info.threads);
+  if (options.profile) {
+    const name = `coopflow-${options.config}-${batch}`;
+    await reportProfile({
+      profile: await model.profile("learn"),
+      runs: 1,
+      peaks,
+      title: `${name}, ${info.threads} threads`,
+      path: options.profile === true ? `${name}.trace.json` : options.profile,
+    });
   }
-  const of = (phase: Phase): number => seconds.get(phase) ?? NaN;
-  const { info } = engine.device;
-  const result = {
+  await model.release("learn");
+
+  const phases = new Map<Phase, Measurement>();
+  for (const phase of PHASES) {
+    const { info: { flops } } = await model.program(phase);
+    phases.set(phase, { seconds: await model.seconds(phase, options), flops });
+    await model.release(phase);
+  }
+  const seconds = (phase: Phase): number => phases.get(phase)?.seconds ?? NaN;
+  const setting = {
     program: `coopflow ${LIBRARY_VERSION}`,
     config: options.config,
     device: info.device,
     batch,
-    steps: options.steps,
+    steps,
     threads: info.threads,
     isa: info.isa,
-    flow_sample_s: of("flow_sample"),
-    langevin_s: of("langevin"),
-    flow_update_s: of("flow_update"),
-    ebm_update_s: of("ebm_update"),
-    iteration_s: iteration,
-    images_per_s_sampling: batch / (of("flow_sample") + of("langevin")),
+    winograd: options.winograd,
+  };
+  const rest = {
+    images_per_s_sampling: batch / (seconds("flow_sample") + seconds("langevin")),
     peak_host_mb: memory,
     peak_device_mb: null,
     compile_s: compile,
-    instructions: learn.info.instructions,
-    arena_mb: learn.info.arena_bytes / 2 ** 20,
+    instructions: learn.instructions,
+    arena_mb: learn.arena_bytes / 2 ** 20,
   };
-  if (options.json) console.log(JSON.stringify(result));
-  else for (const [name, value] of Object.entries(result)) console.log(`${name.padEnd(22)} ${shown(value)}`);
+  const all = new Map<string, Measurement>([...phases, ["iteration", iteration]]);
+  const result = JSON.stringify({
+    ...setting,
+    ...Object.fromEntries([...all].map(([name, { seconds }]) => [`${name}_s`, seconds])),
+    ...Object.fromEntries([...all].map(([name, { flops }]) => [`${name}_gflop`, flops / 1e9])),
+    ...rest,
+    peak_gemm_one_thread_gflops: peaks.gemmOneThread,
+    peak_gemm_gflops: peaks.gemm,
+    peak_copy_gbs: peaks.copy,
+  });
+  if (typeof options.json === "string") await writeAtomic(options.json, new TextEncoder().encode(`${result}\n`));
+  if (options.json === true) console.log(result);
+  else for (const line of benchLines(setting, all, rest, peaks)) console.log(line);
   return 0;
 }
 
-/** Everything that any of the programs is fed. */
-function feedsOf(config: CoopFlowConfig): Feeds {
-  const { height, width, channels } = config.data;
-  const { batch } = config.training;
-  const draw = (name: string): Float32Array<ArrayBuffer> =>
-    uniforms(0, name, batch * height * width * channels).map((u) => 2 * u - 1);
-  // As far into a run as the warm-up is over: updates of full size.
-  const counters = { ...FRESH, iteration: 1000, flowUpdates: 1000, ebmUpdates: 1000, initialised: true };
-  const scalars = learnScalars(config, counters);
-  return { ...scalars, data: draw("bench/data"), images: draw("bench/images"), key: Uint32Array.of(0, 1, 0, 0) };
-}
+type Fields = Readonly<Record<string, string | number | boolean | null>>;
 
-async function profile(engine: Engine, program: Program, feeds: Feeds, signal: AbortSignal): Promise<void> {
-  program.profile(true);
-  await engine.run(program, feeds, signal);
-  program.profile(false);
-  const entries = program.profileReport();
-  const total = entries.reduce((sum, { seconds }) => sum + seconds, 0);
-  const byOp = new Map<string, { seconds: number; calls: number; flops: number }>();
-  for (const { op, seconds, calls, flops } of entries) {
-    const sum = byOp.get(op) ?? { seconds: 0, calls: 0, flops: 0 };
-    byOp.set(op, { seconds: sum.seconds + seconds, calls: sum.calls + calls, flops: sum.flops + flops * calls });
-  }
-  const line = (what: string, seconds: number, calls: number, flops: number): string =>
-    `${(1000 * seconds).toFixed(2).padStart(10)} ms ${(100 * seconds / total).toFixed(1).padStart(5)} % ` +
-    `${String(calls).padStart(7)} calls ${(flops / seconds / 1e9).toFixed(1).padStart(8)} GFLOP/s  ${what}`;
-  console.error("by operation");
-  for (const [op, sum] of [...byOp].sort(([, a], [, b]) => b.seconds - a.seconds)) {
-    console.error(line(op, sum.seconds, sum.calls, sum.flops));
-  }
-  console.error("by instruction");
-  for (const entry of entries.toSorted((a, b) => b.seconds - a.seconds).slice(0, PROFILE_ROWS)) {
-    const { op, name, seconds, calls, flops } = entry;
-    console.error(line(`${op} ${name}`, seconds, calls, flops * calls));
-  }
+function benchLines(
+  setting: Fields,
+  measured: ReadonlyMap<string, Measurement>,
+  rest: Fields,
+  peaks: Peaks,
+): string[] {
+  const field = ([name, value]: [string, Fields[string]]): string => `${name.padEnd(22)} ${shown(value)}`;
+  const rows = [...measured].map(([name, { seconds, flops }]) => [
+    name,
+    seconds.toPrecision(4),
+    (flops / 1e9).toPrecision(4),
+    (flops / seconds / 1e9).toFixed(1),
+    `${(100 * flops / seconds / 1e9 / peaks.gemm).toFixed(1)} %`,
+  ]);
+  return [
+    ...Object.entries(setting).map(field),
+    "",
+    ...textTable(["", "seconds", "GFLOP", "GFLOP/s", "of peak"], rows),
+    "",
+    ...Object.entries(rest).map(field),
+    `${"measured peaks".padEnd(22)} ${peaksLine(peaks)}`,
+  ];
 }
 
 /** The most memory that the process has had, in MB (2²⁰ bytes). */
@@ -152,12 +153,6 @@ async function peakMegabytes(): Promise<number> {
   return match === null ? process.memoryUsage().rss / 2 ** 20 : Number(match[1]) / 1024;
 }
 
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length / 2;
-  return ((sorted[Math.floor(middle)] ?? NaN) + (sorted[Math.ceil(middle) - 1] ?? NaN)) / 2;
-}
-
-function shown(value: string | number | null): string {
+function shown(value: Fields[string]): string {
   return typeof value === "number" && !Number.isInteger(value) ? value.toPrecision(4) : String(value);
 }

@@ -1,7 +1,7 @@
 /** The commands and their options. */
 import type { Command, OptionValues } from "commander";
 import { LIBRARY_VERSION } from "../coopflow/version.ts";
-import { listOf, oneOf, wholeNumber } from "./options.ts";
+import { listOf, oneOf, PROFILED_ITERATIONS, wholeNumber } from "./options.ts";
 
 type Commander = typeof import("commander");
 
@@ -50,6 +50,11 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
       .option("--out <dir>", "run directory, new or empty (default: runs/NAME-N)")
       .option("--resume <dir>", "go on with a run, from its newest checkpoint"),
   )
+    .option(
+      "--profile [file]",
+      `measure ${PROFILED_ITERATIONS} iterations after the first, print on standard error where their time goes, by ` +
+        "layer and by operation, write their timeline as a Chrome trace (default: trace.json in the run directory), go on",
+    )
     .option("--json", "events as JSON lines on standard output")
     .option("--quiet", "print nothing but errors")
     .action(async (options: OptionValues) => done(await (await import("./train.ts")).trainCommand(options)));
@@ -77,10 +82,15 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
       .option("--batch <n>", "images per iteration", FIRST_COUNT, 64)
       .option("--steps <n>", "Langevin steps", FIRST_COUNT, 30)
       .option("--reps <n>", "repetitions, of which the median counts", FIRST_COUNT, 3)
-      .option("--warmup <n>", "repetitions before, not counted", wholeNumber(0), 1),
+      .option("--warmup <n>", "repetitions before, not counted", wholeNumber(0), 1)
+      .option("--no-winograd", "direct 3×3 convolutions instead of Winograd's algorithm"),
   )
-    .option("--profile", "also print where the time of an iteration goes")
-    .option("--json", "one line of JSON")
+    .option(
+      "--profile [file]",
+      "also print on standard error where the time of one iteration goes, by layer and by operation, and write its " +
+        "timeline as a Chrome trace (default: coopflow-CONFIG-BATCH.trace.json)",
+    )
+    .option("--json [file]", "one line of JSON instead of the text; with FILE: written there, beside the text")
     .action(async (options: OptionValues) => done(await (await import("./bench.ts")).benchCommand(options)));
 
   define("parity", "Compare with tensors made by the reference program", "deno task parity golden --only flow langevin")

@@ -1,5 +1,8 @@
-/** Parsers of option values. */
+/** Parsers of option values, and what an option without a value means. */
 import { UsageError } from "../errors.ts";
+
+/** Iterations that `train --profile` measures. */
+export const PROFILED_ITERATIONS = 3;
 
 /** A parser for whole numbers from `least` to `most`. */
 export function wholeNumber(least: number, most: number = Number.MAX_SAFE_INTEGER): (text: string) => number {

@@ -35,7 +35,7 @@ class QuietPrinter implements Printer {
 
 class JsonPrinter implements Printer {
   event(event: TrainEvent): void {
-    console.log(JSON.stringify(event));
+    if (event.type !== "profile") console.log(JSON.stringify(event));
   }
 
   notice(message: string): void {
@@ -77,6 +77,8 @@ class TextPrinter implements Printer {
         const time = seconds === 0 ? "nothing to do" : `learnt in ${duration(seconds)}`;
         return this.#line(`finished: ${event.iteration} iterations, ${time}`);
       }
+      case "profile":
+        return this.close(); // its tables go to the same terminal
       case "checkpoint":
         return;
     }

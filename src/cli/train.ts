@@ -13,6 +13,9 @@ import { buildInfo } from "../runtime/device.ts";
 import { systemCode, systemReason } from "../io/system_error.ts";
 import { configFrom, type ConfigOptions } from "./config_source.ts";
 import { listenForInterruption } from "./interruption.ts";
+import { PROFILED_ITERATIONS } from "./options.ts";
+import { measurePeaks } from "./profile/peaks.ts";
+import { reportProfile } from "./profile/report.ts";
 import { createPrinter } from "./progress.ts";
 
 /** The options of the command. */
@@ -22,6 +25,8 @@ export interface TrainCommandOptions extends ConfigOptions {
   readonly resume?: string;
   readonly device?: "auto" | "cpu";
   readonly threads?: number;
+  /** A file for the trace, or `true` for `trace.json` in the run directory. */
+  readonly profile?: boolean | string;
   readonly json?: boolean;
   readonly quiet?: boolean;
 }
@@ -49,8 +54,20 @@ export async function trainCommand(options: Partial<TrainCommandOptions>): Promi
       signal: interruption.signal,
       ...(device === undefined ? {} : { device }),
       ...(threads === undefined ? {} : { threads }),
+      ...(given.profile ? { profile: PROFILED_ITERATIONS } : {}),
     });
-    for await (const event of events) printer.event(event);
+    const path = typeof given.profile === "string" ? given.profile : join(run.path, "trace.json");
+    let used = 0, measured = !given.profile;
+    for await (const event of events) {
+      printer.event(event);
+      if (event.type === "set-up") used = event.device.threads;
+      if (event.type !== "profile") continue;
+      const { profile, iterations: runs } = event;
+      const peaks = await measurePeaks(used);
+      await reportProfile({ profile, runs, peaks, title: `${run.path}, ${used} threads`, path });
+      measured = true;
+    }
+    if (!measured) printer.notice("--profile: no iteration was left to measure");
   } catch (error) {
     if (!(error instanceof CancelledError)) throw error;
     throw new CancelledError(`interrupted; go on with --resume ${run.path}`, { cause: error });

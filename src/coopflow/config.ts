@@ -98,6 +98,11 @@ const SAMPLING = z.strictObject({
     .describe("Undo the logit's 0.9 in proposals, so that they reach ±1 as data do; the reference does not"),
 });
 
+const COMPUTE = z.strictObject({
+  winograd: z.boolean().default(true)
+    .describe("Winograd's algorithm for 3×3 convolutions; false: direct ones, slower, with a smaller rounding error"),
+});
+
 const SCHEMA = z.strictObject({
   data: DATA.prefault({}),
   flow: FLOW.prefault({}),
@@ -105,6 +110,7 @@ const SCHEMA = z.strictObject({
   langevin: LANGEVIN.prefault({}),
   training: TRAINING.prefault({}),
   sampling: SAMPLING.prefault({}),
+  compute: COMPUTE.prefault({}),
   seed: count(0).max(0xffffffff).default(0).describe("Seed of everything that is drawn"),
 });
 

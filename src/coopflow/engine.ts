@@ -1,10 +1,16 @@
 /** A device with a model's states on it, and the programs that were compiled for it. */
 import { CancelledError } from "../errors.ts";
+import type { CompileOptions } from "../compile/compile.ts";
 import { Device, type DeviceOptions } from "../runtime/device.ts";
 import type { Feeds, Fetches, Program } from "../runtime/program.ts";
 import { loadGraph } from "./program_cache.ts";
 import type { ModelProgram } from "./programs/program.ts";
 import type { StateSpec } from "./states.ts";
+
+/** The device, and how programs for it are compiled. */
+export interface EngineOptions extends DeviceOptions {
+  readonly compile?: CompileOptions;
+}
 
 /** How often a cancellation is repeated until the run has ended, in milliseconds. */
 const CANCEL_INTERVAL = 10;
@@ -17,10 +23,12 @@ export function throwIfCancelled(signal: AbortSignal | undefined): void {
 /** Owns a device. Programs are compiled when they are first asked for. */
 export class Engine implements Disposable {
   readonly device: Device;
+  readonly #compile: CompileOptions;
   readonly #programs = new Map<string, Promise<Program>>();
 
-  private constructor(device: Device) {
+  private constructor(device: Device, compile: CompileOptions) {
     this.device = device;
+    this.#compile = compile;
   }
 
   /**
@@ -30,14 +38,15 @@ export class Engine implements Disposable {
    * @throws {NativeError} if the library is missing or refuses
    */
   static open(
-    options: DeviceOptions,
+    options: EngineOptions,
     states: readonly StateSpec[],
     valueOf: (spec: StateSpec) => Float32Array,
   ): Engine {
-    const device = Device.open(options);
+    const { compile = {}, ...opening } = options;
+    const device = Device.open(opening);
     try {
       for (const spec of states) device.setState(spec.name, owned(valueOf(spec)), spec.shape);
-      return new Engine(device);
+      return new Engine(device, compile);
     } catch (error) {
       device.close();
       throw error;
@@ -49,7 +58,7 @@ export class Engine implements Disposable {
     let program = this.#programs.get(key);
     if (program === undefined) {
       // A failure is not remembered: the next call may succeed, with less else in memory.
-      program = Promise.resolve().then(() => loadGraph(this.device, build().graph));
+      program = Promise.resolve().then(() => loadGraph(this.device, build().graph, this.#compile));
       program.catch(() => this.#programs.delete(key));
       this.#programs.set(key, program);
     }

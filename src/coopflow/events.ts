@@ -1,5 +1,6 @@
 /** What learning tells of itself as it goes. */
 import type { DeviceInfo } from "../runtime/device.ts";
+import type { Profile } from "../runtime/program.ts";
 
 /** Numbers of one learning iteration. Norms are those before clipping. */
 export interface IterationMetrics {
@@ -58,8 +59,16 @@ export interface FinishedEvent {
   readonly iteration: number;
 }
 
+/** Where the time of some iterations went, when asked for. */
+export interface ProfileEvent {
+  readonly type: "profile";
+  /** Iterations that were measured. */
+  readonly iterations: number;
+  readonly profile: Profile;
+}
+
 /** What {@linkcode CoopFlow.fit} yields. */
-export type FitEvent = SetUpEvent | IterationEvent | FinishedEvent;
+export type FitEvent = SetUpEvent | IterationEvent | ProfileEvent | FinishedEvent;
 
 /** A checkpoint was written. */
 export interface CheckpointEvent {

@@ -17,7 +17,7 @@ import {
   scoreImages,
 } from "./inference.ts";
 import { checkFinite, iterationEvent, nextCounters } from "./iteration.ts";
-import { initialiseProgram, learnProgram } from "./model_programs.ts";
+import { compileOptionsOf, initialiseProgram, learnProgram } from "./model_programs.ts";
 import { type Counters, FRESH, learnScalars } from "./schedule.ts";
 import { averagedNetworks, elements, type ModelStates, modelStates, type StateSpec } from "./states.ts";
 
@@ -31,6 +31,11 @@ export interface ModelOptions extends DeviceOptions {
 export interface FitOptions {
   /** Learn until this many iterations are complete, those before this call included. Default: the configuration's. */
   readonly iterations?: number;
+  /**
+   * Measure each instruction of this many iterations, those after the first, whose memory is new (that one too if it is the only one), and tell of it
+   * in an event behind the last of them. Learning goes on. Default 0.
+   */
+  readonly profile?: number;
   /** Ends learning; the model stays as the last complete iteration left it. */
   readonly signal?: AbortSignal;
 }
@@ -83,7 +88,8 @@ export class CoopFlow implements AsyncDisposable {
       const { seed, ...device } = options;
       const full = parseConfig(seed === undefined ? config : { ...config, seed });
       const states = modelStates(full);
-      const engine = Engine.open(device, states.all, (spec) => spec.init(full.seed));
+      const opening = { ...device, compile: compileOptionsOf(full) };
+      const engine = Engine.open(opening, states.all, (spec) => spec.init(full.seed));
       return new CoopFlow(full, FRESH, engine, states);
     });
   }
@@ -102,7 +108,8 @@ export class CoopFlow implements AsyncDisposable {
     const { config, counters, values } = checkpoint;
     const states = modelStates(config);
     const valueOf = (spec: StateSpec): Float32Array => values.get(spec.name) ?? spec.init(config.seed);
-    return new CoopFlow(config, counters, Engine.open(options, states.all, valueOf), states);
+    const opening = { ...options, compile: compileOptionsOf(config) };
+    return new CoopFlow(config, counters, Engine.open(opening, states.all, valueOf), states);
   }
 
   /** The complete configuration. */
@@ -134,9 +141,10 @@ export class CoopFlow implements AsyncDisposable {
    * @throws {CoopFlowError} when a value is not finite, unless the configuration says to go on
    */
   async *fit(data: Dataset | Pick<Split, "train">, options: FitOptions = {}): AsyncGenerator<FitEvent, void, void> {
-    const { signal, iterations = this.#config.training.iterations } = options;
-    if (!Number.isSafeInteger(iterations) || iterations < 0) {
-      throw new UsageError(`iterations: expected a whole number of at least 0, found ${iterations}`);
+    const { signal, iterations = this.#config.training.iterations, profile = 0 } = options;
+    for (const [name, value] of Object.entries({ iterations, profile })) {
+      if (Number.isSafeInteger(value) && value >= 0) continue;
+      throw new UsageError(`${name}: expected a whole number of at least 0, found ${value}`);
     }
     if (this.#learning) throw new UsageError("fit: expected one call at a time, found another that has not ended");
     const train = "train" in data ? data.train : data;
@@ -146,7 +154,7 @@ export class CoopFlow implements AsyncDisposable {
       this.#config = { ...this.#config, training: { ...this.#config.training, iterations } };
       if (this.#counters.iteration < iterations) {
         yield await this.#setUp(train, signal);
-        yield* this.#iterate(train, signal);
+        yield* this.#iterate(train, profile, signal);
       }
       yield { type: "finished", iteration: this.#counters.iteration };
     } finally {
@@ -186,14 +194,22 @@ export class CoopFlow implements AsyncDisposable {
     return batch;
   }
 
-  async *#iterate(train: Dataset, signal: AbortSignal | undefined): AsyncGenerator<FitEvent, void, void> {
+  async *#iterate(
+    train: Dataset,
+    profile: number,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<FitEvent, void, void> {
     const config = this.#config;
     const { seed, training: { batch, iterations }, data: { flip } } = config;
     const stream = new BatchStream(train, { seed, batch, flip });
     const images = new Float32Array(stream.elements);
     const program = await this.#engine.program("learn", () => learnProgram(config));
+    const from = Math.min(this.#counters.iteration + 1, iterations - 1);
+    const until = Math.min(from + profile, iterations);
+    program.profile(false); // a call of before may have been left while it measured
     while (this.#counters.iteration < iterations) {
       const { iteration } = this.#counters;
+      if (iteration === from && until > from) program.profile(true);
       const begin = performance.now();
       stream.fill(iteration, images);
       const scalars = learnScalars(config, this.#counters);
@@ -202,6 +218,9 @@ export class CoopFlow implements AsyncDisposable {
       if (config.training.stopOnNaN) checkFinite(iteration + 1, fetches);
       this.#counters = nextCounters(this.#counters, fetches);
       yield iterationEvent(config, this.#counters.iteration, (performance.now() - begin) / 1000, scalars, fetches);
+      if (iteration + 1 !== until || until === from) continue;
+      program.profile(false);
+      yield { type: "profile", iterations: until - from, profile: program.profileReport() };
     }
   }
 

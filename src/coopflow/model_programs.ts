@@ -1,4 +1,5 @@
 /** The graphs of a configuration's programs. */
+import type { CompileOptions } from "../compile/compile.ts";
 import type { CoopFlowConfig } from "./config.ts";
 import { energyConfigOf, flowConfigOf } from "./config.ts";
 import { density } from "./programs/density.ts";
@@ -7,6 +8,11 @@ import { learn } from "./programs/learn.ts";
 import type { Averaged, ChainConfig, ModelConfig, ModelProgram } from "./programs/program.ts";
 import { sample } from "./programs/sample.ts";
 import type { FlowOptimizerConfig, OptimizerConfig } from "./programs/updates.ts";
+
+/** How the configuration's programs are compiled. */
+export function compileOptionsOf({ compute: { winograd } }: CoopFlowConfig): CompileOptions {
+  return { winograd };
+}
 
 /** Both networks. */
 export function modelConfigOf(config: CoopFlowConfig): ModelConfig {

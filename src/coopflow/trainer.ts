@@ -10,7 +10,7 @@ import { buildInfo, type DeviceOptions } from "../runtime/device.ts";
 import type { CoopFlowConfig } from "./config.ts";
 import type { CheckpointEvent, IterationEvent, SamplesEvent, TrainEvent } from "./events.ts";
 import { checkDataset } from "./inference.ts";
-import { CoopFlow } from "./model.ts";
+import { CoopFlow, type FitOptions } from "./model.ts";
 import { isMeasurable, measure } from "./report.ts";
 import type { RunDirectory, RunEnvironment } from "./run_directory.ts";
 import { LIBRARY_VERSION } from "./version.ts";
@@ -24,6 +24,8 @@ export interface TrainOptions extends DeviceOptions {
   readonly dataPath: string | null;
   /** Images of each kind that the report at the end is made from. Default 1,500. */
   readonly reportImages?: number;
+  /** Iterations of this call to measure, as in {@linkcode CoopFlow.fit}. */
+  readonly profile?: number;
   /** Ends the run after saving a checkpoint of the last complete iteration. */
   readonly signal?: AbortSignal;
 }
@@ -61,7 +63,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
   };
   const { checkpointEvery, sampleEvery } = config.training;
   try {
-    for await (const event of model.fit(data.train, fitOptions(iterations, signal))) {
+    for await (const event of model.fit(data.train, fitOptions(iterations, options))) {
       // Logged before it is told: whoever listens may stop here.
       if (event.type === "iteration") await appendJsonLine(run.metricsPath, metricsLine(event));
       yield event;
@@ -168,8 +170,8 @@ function expectSameModel(path: string, config: CoopFlowConfig, found: CoopFlowCo
   }
 }
 
-function fitOptions(iterations: number, signal: AbortSignal | undefined): { iterations: number; signal?: AbortSignal } {
-  return signal === undefined ? { iterations } : { iterations, signal };
+function fitOptions(iterations: number, { signal, profile = 0 }: TrainOptions): FitOptions {
+  return { iterations, profile, ...(signal === undefined ? {} : { signal }) };
 }
 
 function metricsLine({ iteration, seconds, metrics }: IterationEvent): Record<string, number | boolean> {

@@ -26,10 +26,30 @@ export interface ProgramInfo {
 export interface ProfileEntry {
   readonly index: number;
   readonly op: string;
+  /** The layer that it came from. */
   readonly name: string;
   readonly calls: number;
+  /** Of all calls together. */
   readonly seconds: number;
+  /** Multiplications and additions of one call; a convolution counts as a direct one whatever computes it. */
   readonly flops: number;
+  /** Operands read and results written by one call. */
+  readonly bytes: number;
+}
+
+/** One execution of an instruction, in seconds since profiling began. */
+export interface Execution {
+  readonly index: number;
+  readonly begin: number;
+  readonly seconds: number;
+}
+
+/** Where the time of a program goes. */
+export interface Profile {
+  /** Every instruction, in program order. */
+  readonly entries: readonly ProfileEntry[];
+  /** What ran, in order: the first 262,144 executions. */
+  readonly executions: readonly Execution[];
 }
 
 /** Values by feed name; a number feeds a single-element tensor. */
@@ -120,20 +140,31 @@ export class Program implements Disposable {
     }
   }
 
-  /** Starts (true) or stops measuring each instruction. */
+  /** Starts (true, from zero) or stops measuring each instruction. Throws NativeError while the program runs. */
   profile(enable: boolean): void {
     this.#checkOpen();
     unwrap((error) => native().cf_program_profile(this.#handle, enable ? 1 : 0, error));
   }
 
-  /** Measurements since profiling began, in program order. */
-  profileReport(): ProfileEntry[] {
+  /** Measurements since profiling began. Throws NativeError while the program runs. */
+  profileReport(): Profile {
     this.#checkOpen();
-    return JSON.parse(
+    const entries: ProfileEntry[] = JSON.parse(
       readText((out, length, needed, error) =>
         native().cf_program_profile_report(this.#handle, out, length, needed, error)
       ),
     );
+    const count = new BigUint64Array(1);
+    const read = (out: BigUint64Array<ArrayBuffer> | null, capacity: bigint): void =>
+      unwrap((error) => native().cf_program_profile_events(this.#handle, out, capacity, count, error));
+    read(null, 0n);
+    const words = new BigUint64Array(3 * Number(count[0]));
+    read(words, count[0]!);
+    const executions = Array.from({ length: words.length / 3 }, (_, k) => {
+      const [index, begin, took] = words.subarray(3 * k, 3 * k + 3) as unknown as [bigint, bigint, bigint];
+      return { index: Number(index), begin: 1e-9 * Number(begin), seconds: 1e-9 * Number(took) };
+    });
+    return { entries, executions };
   }
 
   /** Cancels a pending run and frees the program. Closing twice does nothing. */

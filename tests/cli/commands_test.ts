@@ -1,8 +1,9 @@
 import { describe, it } from "@std/testing/bdd";
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { openDataset } from "../../src/data/open.ts";
 import { readSafetensors } from "../../src/io/safetensors.ts";
 import { namesIn, withFolder } from "../io/support.ts";
+import { checkTrace } from "./profile/support.ts";
 import { run, start, tinyFiles } from "./support.ts";
 
 const types = (out: string): string[] => out.trim().split("\n").map((line) => JSON.parse(line).type);
@@ -80,6 +81,43 @@ describe("train and sample", () => {
   }
 });
 
+describe("train --profile", () => {
+  it("prints where the time of some iterations goes, writes the trace into the run, and goes on", async () => {
+    await withFolder(async (folder) => {
+      const args = ["train", ...await tinyFiles(folder), "--iterations", "5", "--profile", "--out", "run"];
+      const { code, out, err } = await run(folder, args);
+      assertEquals(code, 0, err);
+      assertMatch(err, /^by layer +ms +share /m);
+      assertMatch(err, /^langevin\.ebm\.f\.0 +[\d.]+ /m);
+      assertStringIncludes(err, "3 runs together; peaks: matrix product ");
+      assertStringIncludes(err, "ui.perfetto.dev): run/trace.json");
+      checkTrace(JSON.parse(await Deno.readTextFile(`${folder}/run/trace.json`)).traceEvents);
+      assertStringIncludes(out, "finished: 5 iterations");
+
+      const more = ["other", "--json", "--profile", "there.json", "--set", "compute.winograd=false"];
+      const json = await run(folder, [...args.slice(0, -1), ...more]);
+      assertEquals(json.code, 0, json.err);
+      const written = await Promise.all(
+        ["run", "other"].map((name) => Deno.readTextFile(`${folder}/${name}/config.json`)),
+      );
+      assertEquals(written.map((text) => JSON.parse(text).compute.winograd), [true, false]);
+      assertEquals(types(json.out).includes("profile"), false);
+      assert(namesIn(folder).includes("there.json"));
+    });
+  });
+
+  it("says so when there is nothing left to measure", async () => {
+    await withFolder(async (folder) => {
+      const args = [...await tinyFiles(folder), "--iterations", "1", "--out", "run"];
+      assertEquals((await run(folder, ["train", ...args])).code, 0);
+      const { code, out, err } = await run(folder, ["train", "--resume", "run", "--profile"]);
+      assertEquals(code, 0, err);
+      assertStringIncludes(out, "--profile: no iteration was left to measure");
+      assert(!namesIn(`${folder}/run`).includes("trace.json"));
+    });
+  });
+});
+
 describe("bench", () => {
   it("gives the fields that the comparison needs", async () => {
     const args = ["bench", "--batch", "2", "--steps", "1", "--reps", "1", "--warmup", "0", "--threads", "1", "--json"];
@@ -98,5 +136,37 @@ describe("bench", () => {
       ]
     ) assert(result[field] > 0, field);
     assertEquals([result.config, result.batch, result.steps], ["digits", 2, 1]);
+    assertEquals(result.winograd, true);
+    for (const field of ["peak_gemm_one_thread_gflops", "peak_copy_gbs", "langevin_gflop", "iteration_gflop"]) {
+      assert(result[field] > 0, field);
+    }
+    assertEquals(result.peak_gemm_gflops, result.peak_gemm_one_thread_gflops); // of one thread
+  });
+
+  it("prints a profile and writes its trace and its results to files", async () => {
+    await withFolder(async (folder) => {
+      const args = ["--batch", "2", "--steps", "2", "--reps", "1", "--warmup", "0", "--threads", "1", "--no-winograd"];
+      const { code, out, err } = await run(folder, ["bench", ...args, "--profile", "a.json", "--json", "b.json"]);
+      assertEquals(code, 0, err);
+      assertEquals(namesIn(folder), ["a.json", "b.json"]);
+      const result = JSON.parse(await Deno.readTextFile(`${folder}/b.json`));
+      assertEquals([result.winograd, result.threads], [false, 1]);
+      assertMatch(out, /^winograd +false$/m);
+      assertMatch(out, /^iteration( +[\d.]+){4} %$/m);
+      assertMatch(out, /^measured peaks +matrix product \d+ GFLOP\/s on one thread; copy [\d.]+ GB\/s$/m);
+      for (const title of ["by layer", "by kind of layer", "by operation", "by instruction"]) {
+        assertMatch(err, new RegExp(`^${title} +ms +share +calls +GFLOP/s +of peak +MB +GB/s +of peak$`, "m"));
+      }
+      assertMatch(err, /^conv +[\d.]+ +[\d.]+ % /m);
+      assert(!err.includes("winograd_weights"), err);
+      assertStringIncludes(err, "ui.perfetto.dev): a.json");
+      const { traceEvents } = JSON.parse(await Deno.readTextFile(`${folder}/a.json`));
+      checkTrace(traceEvents);
+      assert(traceEvents.length > 1000);
+
+      const failed = await run(folder, ["bench", ...args, "--profile", "none/a.json"]);
+      assertEquals(failed.code, 1);
+      assertStringIncludes(failed.err, "none/a.json");
+    });
   });
 });

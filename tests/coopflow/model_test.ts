@@ -25,6 +25,36 @@ describe("CoopFlow", () => {
     assertEquals(model.counters, { iteration: 3, flowUpdates: 3, ebmUpdates: 3, initialised: true });
   });
 
+  it("measures iterations after the first when asked, and goes on", async () => {
+    await using model = await CoopFlow.create(TINY, THREADS);
+    const fit = (iterations: number, profile: number) =>
+      Array.fromAsync(model.fit(tinyImages(), { iterations, profile }));
+    const events = await fit(5, 2);
+    assertEquals(events.map((event) => event.type), [
+      "set-up",
+      "iteration",
+      "iteration",
+      "iteration",
+      "profile",
+      "iteration",
+      "iteration",
+      "finished",
+    ]);
+    const measured = events.find((event) => event.type === "profile");
+    assert(measured?.type === "profile");
+    assertEquals(measured.iterations, 2);
+    const { entries, executions } = measured.profile;
+    assertEquals(executions.length, entries.reduce((sum, { calls }) => sum + calls, 0));
+    assert(entries.every(({ calls, bytes }) => calls >= 2 && bytes > 0));
+    // A chain of 2 steps: its instructions ran 4 times.
+    assert(entries.filter(({ name }) => name.startsWith("langevin.")).some(({ calls }) => calls === 4));
+
+    // As many as there are, the first too when it is the only one.
+    const last = (await fit(6, 9)).find((event) => event.type === "profile");
+    assert(last?.type === "profile" && last.iterations === 1);
+    assertEquals((await fit(7, 0)).some((event) => event.type === "profile"), false);
+  });
+
   it("does in two calls what it does in one, and the same in a second process's place", async () => {
     await withFolder(async (folder) => {
       await using whole = await CoopFlow.create(TINY, THREADS);
@@ -100,6 +130,11 @@ describe("CoopFlow", () => {
     await assertRejects(() => CoopFlow.create(TINY, { threads: -1 }), UsageError, "threads");
     await using model = await CoopFlow.create(TINY, THREADS);
     await assertRejects(() => model.sample(1), UsageError, "fresh");
+    await assertRejects(
+      () => Array.fromAsync(model.fit(tinyImages(), { profile: -1 })),
+      UsageError,
+      "profile: expected a whole number of at least 0, found -1",
+    );
     const large = fromLevels({ name: "large", height: 8, width: 4, channels: 1, levels: 4, data: new Uint8Array(64) });
     await assertRejects(
       () => Array.fromAsync(model.fit(large)),

@@ -138,10 +138,50 @@ describe("Device", () => {
   it("measures each instruction when asked", async () => {
     using device = ready();
     const program = device.load(counting());
+    await program.run({ x: X });
     program.profile(true);
     await program.run({ x: X });
-    const report = program.profileReport();
-    assertEquals(report.length, program.info.instructions);
-    assert(report.every((entry) => entry.op === "map" && entry.calls === 1 && entry.seconds >= 0));
+    await program.run({ x: X });
+    program.profile(false);
+    await program.run({ x: X });
+    const { entries, executions } = program.profileReport();
+    assertEquals(entries.length, program.info.instructions);
+    assert(entries.every((entry) => entry.op === "map" && entry.calls === 2 && entry.seconds >= 0));
+    // y = w·x and w + 1 are one map that reads two rows of four and writes two; the commit copies one.
+    assertEquals(entries.map(({ bytes }) => bytes), [64, 32]);
+    assertEquals(executions.map(({ index }) => index), [0, 1, 0, 1]);
+    executions.forEach(({ begin, seconds }, i) => {
+      const before = executions[i - 1];
+      assert(begin >= (before === undefined ? 0 : before.begin + before.seconds - 1e-9) && seconds >= 0);
+    });
+    for (const { index, seconds } of entries) {
+      const parts = executions.filter((execution) => execution.index === index);
+      assert(Math.abs(parts.reduce((sum, part) => sum + part.seconds, 0) - seconds) < 1e-9);
+    }
+  });
+
+  it("counts every call, and keeps the first 262,144 executions", async () => {
+    using device = Device.open({ threads: 1 });
+    const g = new Graph();
+    g.fetch("y", repeat(g, 263_000, [feed(g, "x", [4])], ([x]) => ({ carried: [mul(x!, -1)] })).carried[0]!);
+    const program = device.load(compileGraph(g).bytes);
+    program.profile(true);
+    await program.run({ x: X });
+    const { entries, executions } = program.profileReport();
+    assertEquals(entries.some(({ calls }) => calls === 263_000), true);
+    assertEquals(executions.length, 262_144);
+    program.profile(true);
+    assertEquals(program.profileReport().executions.length, 0);
+  });
+
+  it("refuses to measure while the program runs", async () => {
+    using device = ready();
+    const program = device.load(endless());
+    const run = program.run(BIG);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assertThrows(() => program.profile(true), NativeError, "the program is running");
+    assertThrows(() => program.profileReport(), NativeError, "the program is running");
+    device.cancel();
+    await assertRejects(() => run, CancelledError);
   });
 });

@@ -1,4 +1,6 @@
 // Programs.
+#include <algorithm>
+
 #include "abi/guard.h"
 #include "abi/handles.h"
 #include "abi/json.h"
@@ -100,9 +102,7 @@ int32_t cf_program_profile(cf_program program, uint32_t enable, cf_error* err) n
   return guarded(op, err, [&] {
     const ProgramEntry entry = Handles::instance().program(program, op);
     require(enable <= 1, op, "expected 0 or 1, found " + std::to_string(enable));
-    if (enable)
-      for (auto& s : entry.program->stats) s.calls = 0, s.nanoseconds = 0;
-    entry.program->profiling = enable != 0;
+    entry.context->when_idle(*entry.program, op, [&] { entry.program->profile(enable != 0); });
   });
 }
 
@@ -112,17 +112,34 @@ int32_t cf_program_profile_report(cf_program program, char* out, uint64_t len, u
     const ProgramEntry entry = Handles::instance().program(program, op);
     const cpu::Loaded& p = *entry.program;
     std::vector<std::string> items;
-    for (size_t i = 0; i < p.steps.size(); ++i) {
-      if (!p.steps[i].kernel) continue;
-      items.push_back(JsonObject()
-                          .add("index", uint64_t{i})
-                          .add("op", op_name(p.steps[i].op))
-                          .add("name", p.names[p.steps[i].name])
-                          .add("calls", p.stats[i].calls.load())
-                          .add("seconds", 1e-9 * static_cast<double>(p.stats[i].nanoseconds.load()))
-                          .add("flops", p.steps[i].kernel->flops())
-                          .text());
-    }
+    entry.context->when_idle(p, op, [&] {
+      for (size_t i = 0; i < p.steps.size(); ++i) {
+        if (!p.steps[i].kernel) continue;
+        items.push_back(JsonObject()
+                            .add("index", uint64_t{i})
+                            .add("op", op_name(p.steps[i].op))
+                            .add("name", p.names[p.steps[i].name])
+                            .add("calls", p.stats[i].calls)
+                            .add("seconds", 1e-9 * static_cast<double>(p.stats[i].nanoseconds))
+                            .add("flops", p.steps[i].kernel->flops())
+                            .add("bytes", p.steps[i].bytes)
+                            .text());
+      }
+    });
     give_text(json_array(items), out, len, needed, op);
+  });
+}
+
+int32_t cf_program_profile_events(cf_program program, uint64_t* out, uint64_t capacity, uint64_t* count, cf_error* err) noexcept {
+  const char* op = "cf_program_profile_events";
+  return guarded(op, err, [&] {
+    const ProgramEntry entry = Handles::instance().program(program, op);
+    require(count != nullptr, op, "count is NULL");
+    entry.context->when_idle(*entry.program, op, [&] {
+      const auto& events = entry.program->events;
+      *count = events.size();
+      const uint64_t n = out ? std::min<uint64_t>(capacity, events.size()) : 0;
+      for (uint64_t k = 0; k < n; ++k) out[3 * k] = events[k].step, out[3 * k + 1] = events[k].begin, out[3 * k + 2] = events[k].nanoseconds;
+    });
   });
 }

@@ -175,6 +175,13 @@ void Context::fetch(Loaded& p, uint32_t index, void* data, uint64_t bytes) {
   std::memcpy(data, p.base[p.fetches[index]], bytes);
 }
 
+void Context::when_idle(const Loaded& p, const char* op, const std::function<void()>& f) {
+  const std::lock_guard<std::mutex> hold(mutex_);
+  check_open();
+  if (p.pending) invalid(op, "the program is running: wait for it");
+  f();
+}
+
 void Context::run(const std::shared_ptr<Loaded>& program) {
   auto job = std::make_shared<Job>();
   job->program = program;

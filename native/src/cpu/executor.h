@@ -2,8 +2,10 @@
 #pragma once
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -47,10 +49,19 @@ class Loaded {
     uint32_t count = 0, level = 0, body = 0;  ///< repeat only
     bool reversed = false;                    ///< repeat only
     std::unique_ptr<Kernel> kernel;           ///< null for repeat
+    uint64_t bytes = 0;                       ///< read and written by one call
   };
   struct Stat {
-    std::atomic<uint64_t> calls{0}, nanoseconds{0};
+    uint64_t calls = 0, nanoseconds = 0;
   };
+  /// One execution of a step, in nanoseconds since profiling began.
+  struct Event {
+    uint64_t step, begin, nanoseconds;
+  };
+  static constexpr size_t kMaxEvents = 1u << 18;
+
+  /// Starts measuring from zero, or stops.
+  void profile(bool enable);
 
   /// Throws what kernels throw, with the instruction's name added, and Error{cancelled}. `commit_lock` is held from the first commit instruction on.
   void run(const Device& device, const Workspace& workspace, const std::atomic<uint32_t>& cancel, Progress& progress, std::mutex& commit_lock);
@@ -64,12 +75,15 @@ class Loaded {
   std::vector<uint32_t> feeds, fetches, states;  ///< buffer indices, in buffer order
   std::vector<std::shared_ptr<State>> bound;     ///< beside `states`
   std::vector<char*> base;                       ///< per buffer; arena ones are filled in when a run starts
-  std::vector<Stat> stats;                       ///< per instruction
-  std::atomic<bool> profiling{false};
   uint32_t pending = 0;  ///< runs queued or going; Context's lock
+  // Measurements: written by a run, otherwise only touched when none is pending.
+  std::vector<Stat> stats;    ///< per instruction
+  std::vector<Event> events;  ///< the first kMaxEvents
 
  private:
   friend class Execution;
+  bool profiling_ = false;
+  std::chrono::steady_clock::time_point profile_begin_;
   Memory constants_;
   std::vector<Memory> owned_;  ///< feeds and fetches
 };
@@ -106,6 +120,8 @@ class Context {
   void unload(const std::shared_ptr<Loaded>& program);
   void feed(Loaded& program, uint32_t index, const void* data, uint64_t bytes);
   void fetch(Loaded& program, uint32_t index, void* data, uint64_t bytes);
+  /// Calls `f` while no run of the program is queued or going, and none can begin; refused otherwise.
+  void when_idle(const Loaded& program, const char* op, const std::function<void()>& f);
   /// Queues a run and waits for its end.
   void run(const std::shared_ptr<Loaded>& program);
   void cancel();

@@ -40,12 +40,13 @@ class Execution {
 
   void execute(uint32_t i, const Loaded::Step& step, const Run& run) {
     try {
-      if (!p_.profiling.load(std::memory_order_relaxed)) return step.kernel->run(run);
-      const auto begin = std::chrono::steady_clock::now();
+      if (!p_.profiling_) return step.kernel->run(run);
+      const uint64_t begin = nanoseconds();
       step.kernel->run(run);
-      const auto took = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - begin);
-      p_.stats[i].calls.fetch_add(1, std::memory_order_relaxed);
-      p_.stats[i].nanoseconds.fetch_add(static_cast<uint64_t>(took.count()), std::memory_order_relaxed);
+      const uint64_t took = nanoseconds() - begin;
+      ++p_.stats[i].calls;
+      p_.stats[i].nanoseconds += took;
+      if (p_.events.size() < Loaded::kMaxEvents) p_.events.push_back({i, begin, took});
     } catch (const std::bad_alloc&) {
       throw Error(Code::out_of_memory, op_name(step.op), where(i, step) + "not enough memory");
     } catch (const Error& e) {
@@ -53,6 +54,11 @@ class Execution {
     } catch (const std::exception& e) {
       throw Error(Code::internal, op_name(step.op), where(i, step) + e.what());
     }
+  }
+
+  /// Since profiling began.
+  uint64_t nanoseconds() const {
+    return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - p_.profile_begin_).count());
   }
 
   std::string where(uint32_t i, const Loaded::Step& step) const { return "instruction " + std::to_string(i) + " (" + p_.names[step.name] + "): "; }
@@ -64,6 +70,24 @@ class Execution {
   uint64_t done_ = 0;
   const Run before_commit_, in_commit_;
 };
+
+namespace {
+
+/// Bytes of the distinct elements that an instruction reads and writes in one call: what a broadcast repeats counts once.
+uint64_t moved_bytes(const Program& program, const Instr& instr) {
+  uint64_t elements = 0;
+  for (const auto* ids : {&instr.inputs, &instr.outputs})
+    for (uint32_t id : *ids) {
+      const Tensor& t = program.tensors[id];
+      uint64_t distinct = 1;
+      for (uint32_t k = 0; k < t.rank; ++k)
+        if (t.strides[k] != 0) distinct *= t.dims[k];
+      elements += distinct;
+    }
+  return 4 * elements;
+}
+
+}  // namespace
 
 Loaded::Loaded(Program program, const Device& device) : stats(program.instrs.size()) {
   total_steps = count_steps(program);
@@ -81,6 +105,7 @@ Loaded::Loaded(Program program, const Device& device) : stats(program.instrs.siz
     } else {
       step.kernel = make_kernel(program, instr, device);
       scratch_bytes = std::max<uint64_t>(scratch_bytes, step.kernel->scratch_bytes());
+      step.bytes = moved_bytes(program, instr);
       flops += trips * step.kernel->flops();
     }
     steps.push_back(std::move(step));
@@ -109,6 +134,16 @@ Loaded::Loaded(Program program, const Device& device) : stats(program.instrs.siz
       case BufferKind::arena: break;
     }
   }
+}
+
+void Loaded::profile(bool enable) {
+  if (enable) {
+    stats.assign(steps.size(), {});
+    events.clear();
+    events.reserve(kMaxEvents);  // a run allocates nothing
+    profile_begin_ = std::chrono::steady_clock::now();
+  }
+  profiling_ = enable;
 }
 
 void Loaded::run(const Device& device, const Workspace& workspace, const std::atomic<uint32_t>& cancel, Progress& progress, std::mutex& commit_lock) {
