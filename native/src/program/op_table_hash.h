@@ -4,6 +4,6 @@
 
 namespace cf {
 
-constexpr uint64_t kOpTableHash = 0xee5961348d4a882e;
+constexpr uint64_t kOpTableHash = 0x41a7707cb65feaff;
 
 }  // namespace cf
