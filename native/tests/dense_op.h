@@ -46,6 +46,11 @@ struct Array {
     std::memcpy(k.data.data(), words, sizeof words);
     return k;
   }
+  static Array words(Dims d) {
+    Array a(std::move(d));
+    a.type = DType::u32;
+    return a;
+  }
   size_t count() const {
     size_t n = 1;
     for (uint32_t d : dims) n *= d;

@@ -18,10 +18,12 @@ constexpr uint32_t kSeed = 11, kIteration = 5, kFirst = 40, kStream = 0x9e1234u,
 
 struct Result {
   std::vector<double> out, lse, dkvq;
+  std::vector<uint32_t> kept;
 };
+uint32_t kept_words(const Shape& s) { return (s.l * s.l + 31) / 32; }
 Result reference(const Shape& s, const std::vector<double>& kvq, const std::vector<double>& dout) {
   const size_t L = s.l, c = s.c(), d = s.d;
-  Result r{std::vector<double>(s.n * L * c), std::vector<double>(s.n * s.heads * L), std::vector<double>(kvq.size())};
+  Result r{std::vector<double>(s.n * L * c), std::vector<double>(s.n * s.heads * L), std::vector<double>(kvq.size()), std::vector<uint32_t>(s.n * s.heads * kept_words(s))};
   const double scale = 1 / std::sqrt(static_cast<double>(d));
   std::vector<double> w(L), keep(L), dw(L);
   for (size_t n = 0; n < s.n; ++n)
@@ -36,7 +38,9 @@ Result reference(const Shape& s, const std::vector<double>& kvq, const std::vect
           const uint32_t e = static_cast<uint32_t>((h * L + i) * L + j);
           uint32_t words[4];
           philox_at(kSeed, kStream, e >> 2, static_cast<uint32_t>(kFirst + n), kIteration, kLoop, words);
-          keep[j] = s.p == 0 ? 1 : uniform_from(words[e & 3]) >= s.p ? 1 / (1 - static_cast<double>(s.p)) : 0;
+          const bool stays = uniform_from(words[e & 3]) >= s.p;
+          if (stays) r.kept[(n * s.heads + h) * kept_words(s) + (i * L + j) / 32] |= 1u << (i * L + j) % 32;
+          keep[j] = s.p == 0 ? 1 : stays ? 1 / (1 - static_cast<double>(s.p)) : 0;
         }
         for (double& x : w) total += x = std::exp(x - largest);
         r.lse[(n * s.heads + h) * L + i] = largest + std::log(total);
@@ -84,18 +88,19 @@ void test_reference(std::mt19937& g) {
 void test_shape(const Shape& s, std::mt19937& g, float size) {
   const Array kvq = normal({s.n, s.l, 3 * s.c()}, g, size), dout = normal({s.n, s.l, s.c()}, g), key = Array::key(kSeed, kIteration, kFirst);
   const Result r = reference(s, wide(kvq), wide(dout));
-  const std::vector<uint32_t> attrs{s.heads, bits_of(s.p), kStream, 1};
   for_devices([&](const cpu::Device& device, const std::string& where) {
-    Array out({s.n, s.l, s.c()}), lse({s.n, s.heads, s.l}), dkvq({s.n, s.l, 3 * s.c()});
+    Array out({s.n, s.l, s.c()}), lse({s.n, s.heads, s.l}), dkvq({s.n, s.l, 3 * s.c()}), kept = Array::words({s.n, s.heads, kept_words(s)});
     std::vector<const Array*> in{&kvq}, gin{&kvq, &out, &lse, &dout};
-    if (s.p > 0) in.push_back(&key), gin.push_back(&key);
-    DenseOp forward(Op::attention, cpu::make_attention, in, {&out, &lse}, attrs, device);
+    std::vector<Array*> results{&out, &lse};
+    if (s.p > 0) in.push_back(&key), results.push_back(&kept), gin.push_back(&kept);
+    DenseOp forward(Op::attention, cpu::make_attention, in, results, {s.heads, bits_of(s.p), kStream, 1}, device);
     forward.run();
     // Scores of size s are rounded by s·2^-24, and so, relatively, are the weights.
     const double tolerance = 2e-6 * std::max(1.0f, size * size);
     check(relative(out, r.out) < tolerance, "out: %g (L %u, d %u, p %g, %s)", relative(out, r.out), s.l, s.d, static_cast<double>(s.p), where.c_str());
     check(relative(lse, r.lse) < tolerance, "lse: %g (L %u, d %u, p %g, %s)", relative(lse, r.lse), s.l, s.d, static_cast<double>(s.p), where.c_str());
-    DenseOp backward(Op::attention_grad, cpu::make_attention_grad, gin, {&dkvq}, attrs, device);
+    check(s.p == 0 || std::memcmp(kept.data.data(), r.kept.data(), 4 * r.kept.size()) == 0, "kept (L %u, p %g, %s)", s.l, static_cast<double>(s.p), where.c_str());
+    DenseOp backward(Op::attention_grad, cpu::make_attention_grad, gin, {&dkvq}, {s.heads, bits_of(s.p)}, device);
     backward.run();
     check(relative(dkvq, r.dkvq) < 4 * tolerance, "dkvq: %g (L %u, d %u, p %g, %s)", relative(dkvq, r.dkvq), s.l, s.d, static_cast<double>(s.p), where.c_str());
     const Array first = out, dfirst = dkvq;
@@ -117,6 +122,17 @@ void test_refusals() {
   check(make({&kvq, &key}, {&out, &lse}, {2, bits_of(1.0f), 0, 0}), "dropout of everything accepted");
   check(make({&kvq, &key}, {&out, &lse}, {2, bits_of(NAN), 0, 0}), "dropout of NaN accepted");
   check(make({&kvq}, {&lse, &lse}, {2, 0, 0, 0}), "wrong output accepted");
+  Array kept = Array::words({1, 2, 1}), dkvq({1, 4, 12});
+  check(!make({&kvq, &key}, {&out, &lse, &kept}, {2, bits_of(0.5f), 0, 0}), "a good attention with dropout was refused");
+  check(make({&kvq, &key}, {&out, &lse}, {2, bits_of(0.5f), 0, 0}), "dropout without kept bits accepted");
+  check(make({&kvq, &key}, {&out, &lse, &lse}, {2, bits_of(0.5f), 0, 0}), "float32 for kept bits accepted");
+  auto grad = [&](const std::vector<const Array*>& in, std::vector<uint32_t> attrs) {
+    return refused([&] { DenseOp(Op::attention_grad, cpu::make_attention_grad, in, {&dkvq}, std::move(attrs), device(cpu::Isa::portable, 1)); });
+  };
+  check(!grad({&kvq, &out, &lse, &out}, {2, 0}), "a good gradient was refused");
+  check(!grad({&kvq, &out, &lse, &out, &kept}, {2, bits_of(0.5f)}), "a good gradient with dropout was refused");
+  check(grad({&kvq, &out, &lse, &out}, {2, bits_of(0.5f)}), "a gradient with dropout without kept bits accepted");
+  check(grad({&kvq, &out, &lse, &out, &kept}, {2, 0}), "kept bits without dropout accepted");
 }
 
 }  // namespace
@@ -127,7 +143,8 @@ int main() {
   for (const Shape& s : {Shape{2, 8, 4, 8, 0}, Shape{1, 16, 2, 24, 0}, Shape{3, 32, 1, 24, 0.2f}, Shape{2, 128, 4, 8, 0.2f}, Shape{1, 200, 2, 5, 0.5f}, Shape{1, 256, 1, 24, 0.2f},
                          Shape{1, 13, 3, 7, 0.25f}, Shape{1, 70, 2, 1, 0}, Shape{1, 37, 2, 40, 0.1f}, Shape{1, 1, 1, 3, 0}, Shape{1, 66, 2, 48, 0.2f}})
     test_shape(s, g, 1);
-  test_shape({1, 64, 2, 16, 0}, g, 6);  // nearly one-hot weights
+  test_shape({1, 64, 2, 16, 0}, g, 6);    // nearly one-hot weights
+  test_shape({1, 40, 2, 8, 0.2f}, g, 30);  // scores beyond the range of their exponentials
   test_refusals();
   return finish("attention");
 }

@@ -126,9 +126,10 @@ const RULES: { readonly [K in Op]: Rule<K> } = {
   layer_norm_grad: secondOrder,
   attention: (node, [dout, dlse]) => {
     if (dlse) return refuse("its log-sum-exp is kept for the backward pass only")(node);
-    const [kvq, ...key] = node.inputs as [Value, ...Value[]];
-    const [out, lse] = node.outputs as [Value, Value];
-    return [kvq.graph.add("attention_grad", node.attrs, [kvq, out, lse, dout!, ...key])[0]];
+    const kvq = node.inputs[0]!;
+    const [out, lse, ...kept] = node.outputs as [Value, Value, ...Value[]];
+    const { heads, dropout } = node.attrs;
+    return [kvq.graph.add("attention_grad", { heads, dropout }, [kvq, out, lse, dout!, ...kept])[0]];
   },
   attention_grad: secondOrder,
   mixture: (node, [dy, dlogdet]) => {

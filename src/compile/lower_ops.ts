@@ -220,11 +220,12 @@ export function emitNode(
     case "layer_norm":
     case "layer_norm_grad":
       return plain(node.op, [floatBits(node.attrs.eps)]);
-    case "attention":
-    case "attention_grad": {
+    case "attention": {
       const { heads, dropout, stream, loop } = node.attrs;
-      return plain(node.op, [heads, floatBits(dropout), streamHash(stream), loop]);
+      return plain("attention", [heads, floatBits(dropout), streamHash(stream), loop]);
     }
+    case "attention_grad":
+      return plain("attention_grad", [node.attrs.heads, floatBits(node.attrs.dropout)]);
     case "mixture":
     case "mixture_grad":
     case "mixture_inverse":

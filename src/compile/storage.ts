@@ -3,7 +3,7 @@ import { ShapeError } from "../errors.ts";
 import { input } from "../graph/expr.ts";
 import type { Value } from "../graph/graph.ts";
 import { wholeLayout } from "../graph/ops.ts";
-import { composeLayouts, isDense, type Layout, numel, type Shape } from "../graph/shape.ts";
+import { composeLayouts, type DType, isDense, type Layout, numel, type Shape } from "../graph/shape.ts";
 import { encodeExprs } from "./expr_code.ts";
 import { resolve } from "./fuse.ts";
 import type { Buffer, Instr, Window } from "./lir.ts";
@@ -45,8 +45,8 @@ export class Storage {
     return { buffer, layout: wholeLayout(shape), loops: noLoops };
   }
 
-  alloc(shape: Shape): Window {
-    return this.whole(this.buffer("arena", numel(shape)), shape);
+  alloc(shape: Shape, dtype: DType = "f32"): Window {
+    return this.whole(this.buffer("arena", numel(shape), { dtype }), shape);
   }
 
   /** Depth of the block in which v gets its value. */
@@ -145,7 +145,7 @@ export class Storage {
   /** The window an op writes v to: where it is wanted if the op can write there, else a temporary that is copied afterwards. */
   result(v: Value, accepts: (layout: Layout) => boolean): Window {
     const target = this.targets.get(v);
-    const window = target && accepts(target.layout) ? target : this.alloc(v.shape);
+    const window = target && accepts(target.layout) ? target : this.alloc(v.shape, v.dtype);
     this.windows.set(v, window);
     this.depths.set(v, this.blocks.length - 1);
     return window;

@@ -9,10 +9,14 @@ export interface ConvAttrs {
   readonly padding: number;
 }
 
-/** Dropout inside attention: probability and the draw's stream. */
-export interface AttentionAttrs {
+/** Heads of an attention, and the probability with which it drops a weight. */
+interface Heads {
   readonly heads: number;
   readonly dropout: number;
+}
+
+/** Dropout inside attention: the draw's stream. */
+export interface AttentionAttrs extends Heads {
   readonly stream: string;
   readonly loop: number;
 }
@@ -53,9 +57,13 @@ export interface Attrs {
   layer_norm: { readonly eps: number };
   /** Adjoint of layer_norm: operands x, gain, dy; results dx, dgain, dbias. */
   layer_norm_grad: { readonly eps: number };
-  /** Softmax attention of [N, L, 3c] = key | value | query: results out [N, L, c], log-sum-exp [N, heads, L]. */
+  /**
+   * Softmax attention of [N, L, 3c] = key | value | query: results out [N, L, c], log-sum-exp [N, heads, L] and, with dropout, the kept weights as bits,
+   * u32 [N, heads, ⌈L²/32⌉]: bit i·L + j for query i and key j, lowest first.
+   */
   attention: AttentionAttrs;
-  attention_grad: AttentionAttrs;
+  /** Adjoint of attention: operands kvq, out, log-sum-exp, dout and, with dropout, the kept weights; result dkvq. */
+  attention_grad: Heads;
   /** Mixture-of-logistics coupling of x [N,P,C] by p [N,P,C·(2+3K)], rescale [C]: results y, log-det [N] (REFERENCE: Flow++ §3). */
   mixture: { readonly components: number };
   mixture_grad: { readonly components: number };

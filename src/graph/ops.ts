@@ -1,6 +1,6 @@
 /** The op table: attributes, operand counts and shape rules of every graph operation. Gradient rules are in `autodiff/rules.ts`, encodings in `compile/`. */
 import { ShapeError } from "../errors.ts";
-import type { AttentionAttrs, Attrs, ConvAttrs, Op } from "./attrs.ts";
+import type { Attrs, ConvAttrs, Op } from "./attrs.ts";
 import { formatExpr, inputsOf } from "./expr.ts";
 import type { Value } from "./graph.ts";
 import {
@@ -70,19 +70,13 @@ function convOutput(op: Op, x: Shape, w: Shape, a: ConvAttrs): number[] {
 const isKey = (v: Value | undefined): boolean =>
   v !== undefined && v.dtype === "u32" && v.shape.length === 1 && v.shape[0] === 4;
 
-function attentionShapes(
-  op: Op,
-  a: AttentionAttrs,
-  x: Value,
-  extra: readonly Value[],
-  inputs: readonly Value[],
-): [number, number, number] {
-  const [n, length, width] = x.shape;
-  if (x.shape.length !== 3 || width! % (3 * a.heads) !== 0) {
-    fail(op, `[N, L, 3c] with c a multiple of ${a.heads} heads`, inputs);
+/** Shapes of what attention makes of `inputs[0]`. */
+function attentionShapes(op: Op, heads: number, inputs: readonly Value[]): { out: Shape; lse: Shape; kept: Shape } {
+  const [n, length, width] = inputs[0]?.shape ?? [];
+  if (inputs[0]?.shape.length !== 3 || width! % (3 * heads) !== 0) {
+    fail(op, `[N, L, 3c] with c a multiple of ${heads} heads`, inputs);
   }
-  if (a.dropout > 0 ? !isKey(extra[0]) : extra.length > 0) fail(op, "a u32[4] key exactly when dropout > 0", inputs);
-  return [n!, length!, width! / 3];
+  return { out: [n!, length!, width! / 3], lse: [n!, heads, length!], kept: [n!, heads, Math.ceil(length! ** 2 / 32)] };
 }
 
 function mixtureShapes(op: Op, components: number, inputs: readonly Value[]): void {
@@ -255,25 +249,25 @@ export const OPS: { readonly [K in Op]: OpSpec<K> } = {
   },
   attention: {
     shapes: (a, inputs) => {
-      if (inputs.length < 1) fail("attention", "[N, L, 3c]", inputs);
-      const [n, l, c] = attentionShapes("attention", a, inputs[0]!, inputs.slice(1), inputs);
-      return [{ shape: [n, l, c] }, { shape: [n, a.heads, l] }];
+      const { out, lse, kept } = attentionShapes("attention", a.heads, inputs);
+      const fits = a.dropout > 0 ? inputs.length === 2 && isKey(inputs[1]) : inputs.length === 1;
+      if (!fits) fail("attention", "a u32[4] key exactly when dropout > 0", inputs);
+      return [{ shape: out }, { shape: lse }, ...(a.dropout > 0 ? [{ shape: kept, dtype: "u32" as const }] : [])];
     },
     text: (a) => `heads ${a.heads} dropout ${a.dropout} "${a.stream}" loop ${a.loop}`,
   },
   attention_grad: {
     shapes: (a, inputs) => {
-      if (inputs.length < 4) fail("attention_grad", "kvq, out, log-sum-exp, dout", inputs);
-      const [kvq, out, lse, dout] = inputs as [Value, Value, Value, Value];
-      const [n, l, c] = attentionShapes("attention_grad", a, kvq, inputs.slice(4), inputs);
-      if (
-        !sameShape(out.shape, [n, l, c]) || !sameShape(dout.shape, out.shape) || !sameShape(lse.shape, [n, a.heads, l])
-      ) {
-        fail("attention_grad", "kvq, out, log-sum-exp, dout", inputs);
+      const { out, lse, kept } = attentionShapes("attention_grad", a.heads, inputs);
+      const expected = [inputs[0]!.shape, out, lse, out, ...(a.dropout > 0 ? [kept] : [])];
+      const fits = inputs.length === expected.length &&
+        expected.every((shape, i) => sameShape(shape, inputs[i]!.shape));
+      if (!fits || (inputs[4] ?? { dtype: "u32" }).dtype !== "u32") {
+        fail("attention_grad", "kvq, out, log-sum-exp, dout, and the kept weights exactly when dropout > 0", inputs);
       }
-      return [{ shape: kvq.shape }];
+      return [{ shape: inputs[0]!.shape }];
     },
-    text: (a) => `heads ${a.heads} dropout ${a.dropout} "${a.stream}" loop ${a.loop}`,
+    text: (a) => `heads ${a.heads} dropout ${a.dropout}`,
   },
   mixture: {
     arity: 3,

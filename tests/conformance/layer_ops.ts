@@ -149,7 +149,7 @@ export const LAYER_OPS: GeneratorsOf<
     reason: "float32 softmax and sums of products; the dropped weights are the same",
     make: make((c) => {
       const { attrs, kvq, key } = attentionCase(c);
-      return c.fetch(...c.graph.add("attention", attrs, [kvq, ...key]));
+      return c.fetch(...c.graph.add("attention", attrs, [kvq, ...key]).slice(0, 2)); // the bits it keeps are tested in C++
     }),
   },
   attention_grad: {
@@ -157,8 +157,11 @@ export const LAYER_OPS: GeneratorsOf<
     reason: "float32, scores computed again from the log-sum-exp",
     make: make((c) => {
       const { attrs, kvq, key } = attentionCase(c);
-      const [out, lse] = c.graph.add("attention", attrs, [kvq, ...key]) as [Value, Value];
-      return c.fetch(c.graph.add("attention_grad", attrs, [kvq, out, lse, c.feed(out.shape), ...key])[0]!);
+      const [out, lse, ...kept] = c.graph.add("attention", attrs, [kvq, ...key]) as [Value, Value, ...Value[]];
+      const { heads, dropout } = attrs;
+      return c.fetch(
+        c.graph.add("attention_grad", { heads, dropout }, [kvq, out, lse, c.feed(out.shape), ...kept])[0]!,
+      );
     }),
   },
   mixture: {

@@ -83,7 +83,19 @@ const MISFITS: { readonly [K in Op]: readonly Misfit<K>[] } = {
     { attrs: { ...attention, dropout: 0.2 }, inputs: [[1, 4, 12]], says: "key exactly when dropout > 0" },
     { attrs: attention, inputs: [[1, 4, 12], "key"], says: "key exactly when dropout > 0" },
   ],
-  attention_grad: [{ attrs: attention, inputs: [[1, 4, 12], [1, 4, 4], [1, 2, 3], [1, 4, 4]], says: "log-sum-exp" }],
+  attention_grad: [
+    { attrs: { heads: 2, dropout: 0 }, inputs: [[1, 4, 12], [1, 4, 4], [1, 2, 3], [1, 4, 4]], says: "log-sum-exp" },
+    {
+      attrs: { heads: 2, dropout: 0.2 },
+      inputs: [[1, 4, 12], [1, 4, 4], [1, 2, 4], [1, 4, 4]],
+      says: "kept weights exactly when dropout > 0",
+    },
+    {
+      attrs: { heads: 2, dropout: 0.2 },
+      inputs: [[1, 4, 12], [1, 4, 4], [1, 2, 4], [1, 4, 4], [1, 2, 1]],
+      says: "kept weights exactly when dropout > 0",
+    },
+  ],
   mixture: [{ attrs: { components: 2 }, inputs: [[1, 4, 3], [1, 4, 23], [3]], says: "p [N,P,C" }],
   mixture_grad: [{
     attrs: { components: 2 },

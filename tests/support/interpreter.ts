@@ -4,7 +4,7 @@ import { normals, uniforms } from "../../src/random.ts";
 import type { Graph, Node, Region, Value } from "../../src/graph/graph.ts";
 import type { Attrs, Op } from "../../src/graph/attrs.ts";
 import { numel, type Shape } from "../../src/graph/shape.ts";
-import { attention, type AttentionCase, attentionGrad } from "./reference/attention.ts";
+import { attention, type AttentionCase, attentionGrad, keptWeights, maskOf } from "./reference/attention.ts";
 import { evaluateMap, gather, reduceAxes, scatter } from "./reference/expression.ts";
 import { conv, convDataGrad, convWeightGrad, invert, matmul } from "./reference/linear.ts";
 import { mixture, type MixtureCase, mixtureGrad, mixtureInverse } from "./reference/mixture.ts";
@@ -80,15 +80,20 @@ function draws(
 /** The counter word of a draw that belongs to loop level `loop` (1 = outermost, 0 = none). */
 const loopIndex = (frame: Frame, loop: number): number => (loop === 0 ? 0 : frame.loops[loop - 1]!);
 
-function attentionCase(a: Attrs["attention"], kvq: Value, key: Float64Array | undefined, frame: Frame): AttentionCase {
+function attentionCase(heads: number, kvq: Value, mask: AttentionCase["mask"]): AttentionCase {
   const [images, length, wide] = kvq.shape as [number, number, number];
-  const mask = (image: number): Float64Array | undefined => {
-    if (a.dropout === 0) return undefined;
-    const u = draws("uniform", a.stream, key!, image, a.heads * length * length, loopIndex(frame, a.loop));
-    const p = Math.fround(a.dropout);
+  return { images, length, width: wide / 3, heads, mask };
+}
+
+function runAttention(a: Attrs["attention"], kvq: Float64Array, key: Float64Array | undefined, x: Value, frame: Frame) {
+  if (!key) return attention(kvq, attentionCase(a.heads, x, () => undefined));
+  const p = Math.fround(a.dropout);
+  const weights = a.heads * x.shape[1]! ** 2;
+  const masked = attentionCase(a.heads, x, (image) => {
+    const u = draws("uniform", a.stream, key, image, weights, loopIndex(frame, a.loop));
     return Float64Array.from(u, (v) => (v >= p ? 1 / (1 - p) : 0));
-  };
-  return { images, length, width: wide / 3, heads: a.heads, mask };
+  });
+  return [...attention(kvq, masked), keptWeights(masked)];
 }
 
 function mixtureCase(a: Attrs["mixture"], x: Value): MixtureCase {
@@ -134,9 +139,11 @@ const KERNELS: { readonly [K in Op]: Kernel<K> } = {
   },
   layer_norm: (a, [x, gain, bias]) => [layerNorm(x!, gain!, bias!, a.eps)],
   layer_norm_grad: (a, [x, gain, dy]) => layerNormGrad(x!, gain!, dy!, a.eps),
-  attention: (a, [kvq, key], { inputs }, frame) => attention(kvq!, attentionCase(a, inputs[0]!, key, frame)),
-  attention_grad: (a, [kvq, _out, _lse, dout, key], { inputs }, frame) => {
-    return [attentionGrad(kvq!, dout!, attentionCase(a, inputs[0]!, key, frame))];
+  attention: (a, [kvq, key], { inputs }, frame) => runAttention(a, kvq!, key, inputs[0]!, frame),
+  attention_grad: (a, [kvq, _out, _lse, dout, kept], { inputs }) => {
+    const x = inputs[0]!;
+    const mask = kept ? maskOf(kept, a.heads, x.shape[1]!, Math.fround(a.dropout)) : () => undefined;
+    return [attentionGrad(kvq!, dout!, attentionCase(a.heads, x, mask))];
   },
   mixture: (a, [x, p, rescale], { inputs }) => mixture(x!, p!, rescale!, mixtureCase(a, inputs[0]!)),
   mixture_grad: (a, [x, p, rescale, dy, dlogDet], { inputs }) => {

@@ -10,7 +10,7 @@ import type { Graph, Node } from "../../src/graph/graph.ts";
 import { sameShape, type Shape } from "../../src/graph/shape.ts";
 import { normals, streamHash, uniforms } from "../../src/random.ts";
 import type { Bindings, Interpreted, Numbers } from "./interpreter.ts";
-import { attention, type AttentionCase, attentionGrad } from "./reference/attention.ts";
+import { attention, type AttentionCase, attentionGrad, keptWeights, maskOf } from "./reference/attention.ts";
 import { layoutIndices, reduceAxes } from "./reference/expression.ts";
 import { conv, convDataGrad, convWeightGrad, invert, matmul } from "./reference/linear.ts";
 import { mixture, type MixtureCase, mixtureGrad, mixtureInverse } from "./reference/mixture.ts";
@@ -196,13 +196,22 @@ class Machine {
     return out;
   }
 
-  #attention(instr: Instr, key: Float64Array | undefined): AttentionCase {
+  #attention(instr: Instr, x: Arrays): Float64Array[] {
     const [images, length, wide] = instr.inputs[0]!.layout.shape as [number, number, number];
     const [heads, p, hash, loop] = [instr.attrs[0]!, floatOf(instr.attrs[1]!), instr.attrs[2]!, instr.attrs[3]!];
+    const plain: AttentionCase = { images, length, width: wide / 3, heads, mask: () => undefined };
+    if (p === 0) return attention(x[0]!, plain);
     const size = heads * length * length;
-    const draws = p > 0 ? this.#draw(0, hash, loop, key!, images, size) : undefined;
-    const mask = draws?.map((u) => (u >= p ? 1 / (1 - p) : 0));
-    return { images, length, width: wide / 3, heads, mask: (n) => mask?.subarray(n * size, (n + 1) * size) };
+    const factors = this.#draw(0, hash, loop, x[1]!, images, size).map((u) => (u >= p ? 1 / (1 - p) : 0));
+    const masked = { ...plain, mask: (n: number) => factors.subarray(n * size, (n + 1) * size) };
+    return [...attention(x[0]!, masked), keptWeights(masked)];
+  }
+
+  #attentionGrad(instr: Instr, [kvq, _out, _lse, dout, kept]: Arrays): Float64Array[] {
+    const [images, length, wide] = instr.inputs[0]!.layout.shape as [number, number, number];
+    const heads = instr.attrs[0]!;
+    const mask = kept ? maskOf(kept, heads, length, floatOf(instr.attrs[1]!)) : () => undefined;
+    return [attentionGrad(kvq!, dout!, { images, length, width: wide / 3, heads, mask })];
   }
 
   #kernel(instr: Instr, x: Arrays): Arrays {
@@ -275,9 +284,9 @@ class Machine {
       case "layer_norm_grad":
         return layerNormGrad(x[0]!, x[1]!, x[2]!, floatOf(attrs[0]!));
       case "attention":
-        return attention(x[0]!, this.#attention(instr, x[1]));
+        return this.#attention(instr, x);
       case "attention_grad":
-        return [attentionGrad(x[0]!, x[3]!, this.#attention(instr, x[4]))];
+        return this.#attentionGrad(instr, x);
       case "mixture":
         return mixture(x[0]!, x[1]!, x[2]!, mixtureCase());
       case "mixture_grad":

@@ -36,10 +36,10 @@ enum class Op : uint32_t {
   /// inputs: x, gain [C], dy; outputs: dx, dgain [C], dbias [C]. attrs: [eps bits].
   layer_norm_grad = 10,
   /// inputs: kvq [N,L,3c] dense, ordered key | value | query, (+ key u32[4] when dropout > 0); outputs: out [N,L,c], lse [N,heads,L]
-  /// (log-sum-exp of each row of scaled scores). attrs: [heads, dropout bits, stream hash, loop level + 1]. Scale (c/heads)^-½ on the query.
+  /// (log-sum-exp of each row of scaled scores) (+ kept u32 [N,heads,⌈L²/32⌉] when dropout > 0: bit i·L + j for query i and key j, lowest first). attrs: [heads, dropout bits, stream hash, loop level + 1]. Scale (c/heads)^-½ on the query.
   /// Dropout keeps weight (h, i, j) of image n when uniform(element = (h·L + i)·L + j) ≥ p, and divides by 1 − p (after the softmax).
   attention = 11,
-  /// inputs: kvq, out, lse, dout [N,L,c] (+ key); output: dkvq [N,L,3c]. attrs as attention.
+  /// inputs: kvq, out, lse, dout [N,L,c] (+ kept); output: dkvq [N,L,3c]. attrs: [heads, dropout bits].
   attention_grad = 12,
   /// Mixture-of-logistics coupling, density direction. inputs: x [N,P,C], p [N,P,C·(2+3K)] dense, ordered [a | b | π… | μ… | s…], each a group of C;
   /// rescale [C]; outputs: y [N,P,C], logdet [N]. attrs: [K].

@@ -108,3 +108,31 @@ export function attentionGrad(kvq: Float64Array, dout: Float64Array, a: Attentio
   }
   return grad;
 }
+
+const wordsOf = (length: number): number => Math.ceil(length * length / 32);
+
+/** The kept weights as bits, [images, heads, words]: bit i·length + j for query i and key j. */
+export function keptWeights(a: AttentionCase): Float64Array {
+  const size = a.length * a.length;
+  const words = wordsOf(a.length);
+  const kept = new Float64Array(a.images * a.heads * words);
+  for (let n = 0; n < a.images; n++) {
+    a.mask(n)!.forEach((factor, e) => {
+      const bit = e % size;
+      if (factor !== 0) kept[(n * a.heads + Math.floor(e / size)) * words + (bit >> 5)]! += 2 ** (bit & 31);
+    });
+  }
+  return kept;
+}
+
+/** The factors of each image's weights behind {@linkcode keptWeights}, for dropout p. */
+export function maskOf(kept: Float64Array, heads: number, length: number, p: number): AttentionCase["mask"] {
+  const size = length * length;
+  const words = wordsOf(length);
+  return (image) =>
+    Float64Array.from({ length: heads * size }, (_, e) => {
+      const bit = e % size;
+      const word = kept[(image * heads + Math.floor(e / size)) * words + (bit >> 5)]!;
+      return (word >>> (bit & 31)) & 1 ? 1 / (1 - p) : 0;
+    });
+}

@@ -1,49 +1,81 @@
 #include "cpu/kernels/attention.h"
 
 #include "cpu/kernels/attention_core.h"
+#include "cpu/kernels/dropout.h"
 
 namespace cf::cpu::CF_ISA {
 namespace {
 
-/// Exponentials of `count` rows of scores in place, dropped where `keep` says (null: none); their sums before dropping are added to `sum`.
-template <int kV>
-CF_INLINE void softmax_block(size_t count, const float* keep, const vf* largest, vf* sum, float* s) {
-  for (size_t j = 0; j < count; ++j)
-    for (int v = 0; v < kV; ++v) {
-      const size_t at = (j * kV + static_cast<size_t>(v)) * kWidth;
-      const vf e = exp2_clamped(load(s + at) - largest[v]);
-      sum[v] += e;
-      store(s + at, keep ? as_float(as_int(e) & as_int(load(keep + at))) : e);
-    }
-}
+/// Scores in base 2 of at most this size need no maximum taken off: neither they nor their sums come near the range of floats.
+constexpr float kSafeScore = 60.0f;
 
-template <int kV>
-void item(const AttentionArgs& a, size_t image, size_t head, float* scratch) {
+/// Lanes are queries: scores, softmax and products then need neither horizontal sums nor padding of the small head size.
+template <int kV, bool kDropout>
+void queries(const AttentionArgs& a, size_t image, size_t head, size_t begin, size_t end, float* scratch) {
   const AttentionShape& sh = a.shape;
-  const size_t d = sh.head, c = sh.channels(), length = sh.length;
+  const size_t d = sh.head, c = sh.channels(), length = sh.length, item = image * sh.heads + head, words = sh.kept_words();
   constexpr size_t kLanes = kV * kWidth;
-  float *keys = scratch, *values = keys + length * d, *qt = scratch + (2 * length * d + 15) / 16 * 16, *ct = qt + d * kLanes, *s = ct + d * kLanes, *keep = s + length * kLanes;
-  const PhiloxKey key = attention_key(a, image);
+  Pieces pieces{scratch};
+  float *keys = pieces.take(length * d), *values = pieces.take(length * d), *reach = pieces.take(d);
+  float *qt = pieces.take(d * kLanes), *ct = pieces.take(d * kLanes), *s = pieces.take(kAttentionRows * kLanes);
   const float* rows = a.kvq + image * length * 3 * c + head * d;
-  copy_rows(rows, 3 * c, length, d, keys);
-  copy_rows(rows + c, 3 * c, length, d, values);
+  copy_rows(rows, 3 * c, length, d, 1.0f, keys);
+  copy_rows(rows + c, 3 * c, length, d, 1.0f, values);
+  uint32_t* kept = kDropout ? a.kept + item * words : nullptr;
+  if (kDropout) {
+    const AttentionDropout& drop = a.dropout;
+    const KeepKey key = keep_key(drop.threshold, drop.seed, drop.stream, drop.first_sample + static_cast<uint32_t>(image), drop.iteration, drop.loop);
+    keep_stream(key, static_cast<uint32_t>((head * length + begin) * length), (end - begin) * length, kept + begin * length / 32);
+  }
+  // The largest size of each channel among the keys. Lanes beyond the head read the next row, or behind the keys, and are never looked at.
+  for (size_t k = 0; k < d; k += kWidth) {
+    vf most{};
+    for (size_t j = 0; j < length; ++j) most = vmax(most, vabs(load(keys + j * d + k)));
+    store(reach + k, most);
+  }
   // Scores in base 2, where exponentials are cheaper.
   const float scale = kLog2e / __builtin_sqrtf(static_cast<float>(d));
-  for (size_t i0 = 0; i0 < length; i0 += kLanes) {
-    const size_t queries = length - i0 < kLanes ? length - i0 : kLanes;
-    transpose_rows(rows + 2 * c + i0 * 3 * c, 3 * c, queries, d, scale, kLanes, qt);
-    scores<kV>(keys, length, qt, d, s);
-    vf largest[kV], sum[kV] = {};
-    for (int v = 0; v < kV; ++v) largest[v] = load(s + v * kWidth);
-    for (size_t j = 1; j < length; ++j)
-      for (int v = 0; v < kV; ++v) largest[v] = vmax(largest[v], load(s + (j * kV + static_cast<size_t>(v)) * kWidth));
+  for (size_t i0 = begin; i0 < end; i0 += kLanes) {
+    const size_t count = end - i0 < kLanes ? end - i0 : kLanes;
+    transpose_rows(rows + 2 * c + i0 * 3 * c, 3 * c, count, d, scale, kLanes, qt);
+    vf bound[kV] = {}, largest[kV] = {}, sum[kV] = {};
+    for (size_t k = 0; k < d; ++k)
+      for (int v = 0; v < kV; ++v) bound[v] = fma(vabs(load(qt + (k * kV + static_cast<size_t>(v)) * kWidth)), splat(reach[k]), bound[v]);
+    bool safe = true;
+    for (int v = 0; v < kV; ++v) safe = safe && !any(~(bound[v] <= splat(kSafeScore)));
+    if (!safe) {
+      for (int v = 0; v < kV; ++v) largest[v] = splat(-kInf);
+      scores<kV>(
+          keys, 0, length, qt, d, [](size_t, int) { return vf{}; },
+          [&](size_t, const vf* x) {
+            for (int v = 0; v < kV; ++v) largest[v] = vmax(largest[v], x[v]);
+          });
+    }
+    vf start[kV];
+    for (int v = 0; v < kV; ++v) start[v] = vf{} - largest[v];
     for (size_t k = 0; k < d * kV; ++k) store(ct + k * kWidth, vf{});
-    const AttentionMask mask = attention_mask(a, key, head, i0);
-    for (size_t j = 0; j < length; j += kKeyBlock) {  // in blocks, so that the weights are still near when they meet the values
-      const size_t end = j + kKeyBlock < length ? j + kKeyBlock : length;
-      if (a.dropout.threshold) keep_block<kV>(mask, a.dropout.threshold, j, end - j, keep);
-      softmax_block<kV>(end - j, a.dropout.threshold ? keep : nullptr, largest, sum, s + j * kLanes);
-      gather<kV>(values + j * d, s + j * kLanes, end - j, d, ct);
+    for (size_t block = 0; block < length; block += kAttentionRows) {
+      const size_t last = block + kAttentionRows < length ? block + kAttentionRows : length;
+      for (size_t j0 = block; j0 < last; j0 += 32) {
+        const size_t j1 = j0 + 32 < last ? j0 + 32 : last;
+        vi bits[kV] = {};
+        if (kDropout) {
+          uint32_t lane[kLanes] = {};
+          for (size_t i = 0; i < count; ++i) lane[i] = stream_bits(kept, words, (i0 + i) * length + j0);
+          for (int v = 0; v < kV; ++v) bits[v] = load(lane + v * kWidth);
+        }
+        scores<kV>(
+            keys, j0, j1, qt, d, [&](size_t, int v) __attribute__((always_inline)) { return start[v]; },
+            [&](size_t j, const vf* x) __attribute__((always_inline)) {
+              const vi bit = splat_i(static_cast<int32_t>(1u << (j - j0)));
+              for (int v = 0; v < kV; ++v) {
+                const vf e = exp2_clamped(x[v]);
+                sum[v] += e;
+                store(s + ((j - block) * kV + static_cast<size_t>(v)) * kWidth, kDropout ? as_float(as_int(e) & ((bits[v] & bit) == bit)) : e);
+              }
+            });
+      }
+      gather<kV>(values + block * d, s, last - block, d, ct);
     }
     float lse[kLanes];
     for (int v = 0; v < kV; ++v) {
@@ -55,8 +87,8 @@ void item(const AttentionArgs& a, size_t image, size_t head, float* scratch) {
       }
     }
     float* out = a.out + (image * length + i0) * c + head * d;
-    for (size_t i = 0; i < queries; ++i) {
-      a.lse[(image * sh.heads + head) * length + i0 + i] = lse[i];
+    for (size_t i = 0; i < count; ++i) {
+      a.lse[item * length + i0 + i] = lse[i];
       for (size_t k = 0; k < d; ++k) out[i * c + k] = ct[k * kLanes + i];
     }
   }
@@ -64,14 +96,9 @@ void item(const AttentionArgs& a, size_t image, size_t head, float* scratch) {
 
 }  // namespace
 
-void attention_items(const AttentionArgs& args, size_t begin, size_t end, float* scratch) {
-  for (size_t index = begin; index < end; ++index) {
-    const size_t image = index / args.shape.heads, head = index % args.shape.heads;
-    if (args.shape.length > static_cast<size_t>(kWidth))
-      item<2>(args, image, head, scratch);
-    else
-      item<1>(args, image, head, scratch);
-  }
+void attention_queries(const AttentionArgs& args, size_t item, size_t begin, size_t end, float* scratch) {
+  const size_t image = item / args.shape.heads, head = item % args.shape.heads;
+  args.dropout.threshold ? queries<2, true>(args, image, head, begin, end, scratch) : queries<2, false>(args, image, head, begin, end, scratch);
 }
 
 }  // namespace cf::cpu::CF_ISA

@@ -1,5 +1,4 @@
-// Softmax attention, one head of one image at a time. Lanes are queries: scores, softmax and products then need neither horizontal sums nor padding of the
-// small head size, and all that is ever in memory of the L × L scores is a block of queries (forward) or of queries and keys (gradient).
+// Softmax attention, one head of one image (an item) at a time. Only blocks of the L × L scores are ever in memory, small enough for the first-level cache.
 #pragma once
 #include "cpu/kernels/isa.h"
 
@@ -10,10 +9,12 @@ struct AttentionShape {
 
   size_t channels() const { return heads * head; }
   size_t items() const { return images * heads; }
+  /// Words of an item's kept bits: bit i·L + j for query i and key j.
+  size_t kept_words() const { return (length * length + 31) / 32; }
 };
 
-constexpr size_t kQueryBlock = 32;  ///< at most: two vectors of the widest instruction set
-constexpr size_t kKeyBlock = 64;    ///< of the gradient: two blocks of scores and their keys stay in the first-level cache
+constexpr size_t kAttentionGrain = 32;   ///< queries or keys that a thread takes at once: whole vectors, and rows of kept bits that end with a word
+constexpr size_t kAttentionRows = 64;    ///< the other side of a block of scores
 
 /// Weight (h, i, j) is kept when its draw's upper 24 bits reach `threshold`; 0 keeps all.
 struct AttentionDropout {
@@ -26,21 +27,32 @@ struct AttentionArgs {
   AttentionShape shape;
   AttentionDropout dropout;
   const float* kvq;
-  float* out;  ///< read by the gradient
-  float* lse;  ///< read by the gradient
+  float* out;      ///< read by the gradient, as are the next two
+  float* lse;
+  uint32_t* kept;  ///< null without dropout
   const float* dout;
   float* dkvq;
 };
 
+inline size_t attention_padded(size_t n) { return (n + 15) / 16 * 16; }
+
 /// Scratch floats per thread.
-inline size_t attention_scratch_floats(const AttentionShape& s) { return 2 * s.length * s.head + (2 * s.head + s.length + kKeyBlock) * kQueryBlock + 64; }
-inline size_t attention_grad_scratch_floats(const AttentionShape& s) {
-  const size_t padded = (s.head + 15) / 16 * 16;
-  return 2 * s.length * s.head + 2 * s.length * padded + (3 * s.head + 2 * padded + 3 * kKeyBlock + 2) * kQueryBlock + 64;
+inline size_t attention_scratch_floats(const AttentionShape& s) {
+  return 2 * attention_padded(s.length * s.head) + attention_padded(s.head) + (2 * s.head + kAttentionRows) * kAttentionGrain;
 }
+inline size_t attention_grad_scratch_floats(const AttentionShape& s) {
+  return 2 * attention_padded(s.length * s.head) + 2 * attention_padded(s.length) + (4 * s.head + attention_padded(s.head) + 2 * kAttentionRows) * kAttentionGrain;
+}
+/// The gradient of an item's queries, before it is scaled.
+inline size_t attention_query_grad_floats(const AttentionShape& s) { return s.length * attention_padded(s.head); }
 
 }  // namespace cf::cpu
 
-// Items [begin, end): image · heads + head. `scratch` is aligned to 64 bytes.
-CF_DECLARE(void attention_items(const AttentionArgs& args, size_t begin, size_t end, float* scratch);
-           void attention_grad_items(const AttentionArgs& args, size_t begin, size_t end, float* scratch);)
+// Item: image · heads + head. Ranges begin at multiples of kAttentionGrain. `scratch` is aligned to 64 bytes.
+CF_DECLARE(
+    /// out, lse and kept of queries [begin, end).
+    void attention_queries(const AttentionArgs& args, size_t item, size_t begin, size_t end, float* scratch);
+    /// dk and dv of keys [begin, end), and their part of dq.
+    void attention_grad_keys(const AttentionArgs& args, size_t item, size_t begin, size_t end, float* dq, float* scratch);
+    /// dq as the sum of `parts` results of attention_grad_keys, one behind the other.
+    void attention_grad_queries(const AttentionArgs& args, size_t item, const float* dq, size_t parts);)

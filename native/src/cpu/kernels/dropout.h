@@ -1,4 +1,4 @@
-// Philox on vectors: the same words as common/philox.h, one block per lane.
+// Which elements dropout keeps, as bits: the same draws as common/philox.h.
 #pragma once
 #include "cpu/kernels/vec.h"
 
@@ -6,18 +6,32 @@ namespace cf::cpu::CF_ISA {
 
 typedef uint64_t vq __attribute__((vector_size(kWidth * 4)));
 
-/// What all blocks of one sample share, as vectors in memory: the round keys are then operands of an exclusive or, not broadcasts.
-struct PhiloxKey {
-  vq sample, iteration, loop;
-  vq round[10][2];
+constexpr uint32_t kPhilox0 = 0xD2511F53u, kPhilox1 = 0xCD9E8D57u;
+
+/// What all blocks of one sample share, as vectors in memory: they are then operands of an exclusive or, not broadcasts. Only the first counter word differs
+/// between blocks, so half of the first three rounds is the same for all and done once.
+struct KeepKey {
+  vq second, third, third_sum, fourth[2];
+  vq round[6][2];
+  vq last[2];
+  vi least;  ///< a draw is kept when it is greater, both with the sign flipped
 };
-CF_INLINE PhiloxKey philox_key(uint32_t seed, uint32_t stream, uint32_t sample, uint32_t iteration, uint32_t loop) {
-  PhiloxKey k;
-  k.sample = vq{} + uint64_t{sample}, k.iteration = vq{} + uint64_t{iteration}, k.loop = vq{} + uint64_t{loop};
-  for (int i = 0; i < 10; ++i) {
-    k.round[i][0] = vq{} + uint64_t{seed}, k.round[i][1] = vq{} + uint64_t{stream};
-    seed += 0x9E3779B9u, stream += 0xBB67AE85u;
-  }
+
+/// Draws are kept when their upper 24 bits reach `threshold` ≥ 1.
+CF_INLINE KeepKey keep_key(uint32_t threshold, uint32_t seed, uint32_t stream, uint32_t sample, uint32_t iteration, uint32_t loop) {
+  const auto high = [](uint32_t a, uint32_t b) { return static_cast<uint32_t>(uint64_t{a} * b >> 32); };
+  const auto all = [](uint64_t x) { return vq{} + x; };
+  uint32_t k0[10], k1[10];
+  for (uint32_t i = 0; i < 10; ++i) k0[i] = seed + i * 0x9E3779B9u, k1[i] = stream + i * 0xBB67AE85u;
+  const uint32_t a0 = high(kPhilox1, iteration) ^ sample ^ k0[0], a1 = kPhilox1 * iteration, b3 = kPhilox0 * a0;
+  KeepKey k;
+  k.second = all(loop ^ k1[0]);
+  k.third = all(a1 ^ k0[1]), k.third_sum = all(high(kPhilox0, a0) ^ k1[1]);
+  k.fourth[0] = all(k0[2]), k.fourth[1] = all(b3 ^ k1[2]);
+  for (int i = 0; i < 6; ++i) k.round[i][0] = all(k0[i + 3]), k.round[i][1] = all(k1[i + 3]);
+  // Flips the signs as well: there are only signed comparisons.
+  for (int w = 0; w < 2; ++w) k.last[w] = all(uint64_t{(w ? k1 : k0)[9] ^ 0x80000000u} << 32 | 0x80000000u);
+  k.least = splat_i(static_cast<int32_t>(((threshold << 8) - 1) ^ 0x80000000u));
   return k;
 }
 
@@ -35,23 +49,73 @@ CF_INLINE vq mul_low(vq a, uint32_t b) {
 #endif
 }
 
-/// words[k] of the blocks with counter (block, sample, iteration, loop). Even and odd lanes take turns in 64-bit lanes, where a product keeps both halves.
-CF_INLINE void philox(const PhiloxKey& key, vi block, vi words[4]) {
-  vq c[2][4];
-  for (int h = 0; h < 2; ++h) {
-    c[h][0] = h ? (vq)block >> 32 : (vq)block;
-    c[h][1] = key.sample, c[h][2] = key.iteration, c[h][3] = key.loop;
-  }
-#pragma GCC unroll 10
-  for (int i = 0; i < 10; ++i)
-    for (int h = 0; h < 2; ++h) {  // upper halves hold rubbish that mul_low ignores
-      const vq p0 = mul_low(c[h][0], 0xD2511F53u), p1 = mul_low(c[h][2], 0xCD9E8D57u);
-      c[h][0] = (p1 >> 32) ^ (c[h][1] ^ key.round[i][0]);
-      c[h][1] = p1;
-      c[h][2] = (p0 >> 32) ^ (c[h][3] ^ key.round[i][1]);
-      c[h][3] = p0;
+/// Which of 64 draws are kept: bit 4b + w for word w of block `first` + b. A 64-bit lane is a block: products keep both halves, and what is above the low half
+/// of a counter word is rubbish that mul_low ignores.
+CF_INLINE uint64_t keep_bits(const KeepKey& k, uint32_t first) {
+  constexpr int kBlocks = kWidth / 2, kTurns = kWidth < 8 ? 4 : 32 / kWidth;
+  vq block = vq{} + uint64_t{first};
+  for (int i = 0; i < kBlocks; ++i) block[i] += static_cast<uint64_t>(i);
+  uint64_t low = 0, high = 0;
+  for (int at = 0; at < 32; at += kTurns * kWidth, block += uint64_t{kTurns * kBlocks}) {
+    vq c[kTurns][4];  // vectors take turns: a round is a chain of dependent instructions
+    for (int h = 0; h < kTurns; ++h) {
+      const vq p = mul_low(block + uint64_t{kBlocks} * static_cast<uint64_t>(h), kPhilox0);
+      c[h][2] = (p >> 32) ^ k.second, c[h][3] = p;
     }
-  for (int w = 0; w < 4; ++w) words[w] = (vi)((c[0][w] & (vq{} + uint64_t{0xffffffffu})) | (c[1][w] << 32));
+    for (int h = 0; h < kTurns; ++h) {
+      const vq p = mul_low(c[h][2], kPhilox1);
+      c[h][0] = (p >> 32) ^ k.third, c[h][1] = p, c[h][2] = c[h][3] ^ k.third_sum;
+    }
+    for (int h = 0; h < kTurns; ++h) {
+      const vq p = mul_low(c[h][2], kPhilox1), q = mul_low(c[h][0], kPhilox0);
+      c[h][0] = (p >> 32) ^ (c[h][1] ^ k.fourth[0]), c[h][1] = p;
+      c[h][2] = (q >> 32) ^ k.fourth[1], c[h][3] = q;
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < 6; ++i)
+      for (int h = 0; h < kTurns; ++h) {
+        const vq p = mul_low(c[h][2], kPhilox1), q = mul_low(c[h][0], kPhilox0);
+        c[h][0] = (p >> 32) ^ (c[h][1] ^ k.round[i][0]), c[h][1] = p;
+        c[h][2] = (q >> 32) ^ (c[h][3] ^ k.round[i][1]), c[h][3] = q;
+      }
+    // The last products already hold a word in each half: the even word above the odd one.
+    for (int h = 0; h < kTurns; ++h) {
+      const vq w01 = (mul_low(c[h][2], kPhilox1) ^ k.last[0]) ^ (c[h][1] << 32), w23 = (mul_low(c[h][0], kPhilox0) ^ k.last[1]) ^ (c[h][3] << 32);
+      low |= uint64_t{bits_of((vi)w01 > k.least)} << (at + h * kWidth);
+      high |= uint64_t{bits_of((vi)w23 > k.least)} << (at + h * kWidth);
+    }
+  }
+  const auto pairs = [](uint64_t x) __attribute__((always_inline)) {  // bits 2b, 2b + 1 to 4b, 4b + 1
+    x = (x | x << 16) & 0x0000ffff0000ffffu;
+    x = (x | x << 8) & 0x00ff00ff00ff00ffu;
+    x = (x | x << 4) & 0x0f0f0f0f0f0f0f0fu;
+    return (x | x << 2) & 0x3333333333333333u;
+  };
+  const uint64_t swapped = pairs(low) | pairs(high) << 2, odd = 0x5555555555555555u;
+  return (swapped >> 1 & odd) | (swapped & odd) << 1;
+}
+
+/// Bit i of `words`: is element `first` + i kept? For `count` elements; the bits behind them are 0.
+static __attribute__((noinline)) void keep_stream(const KeepKey& k, uint32_t first, size_t count, uint32_t* words) {
+  const uint32_t shift = first & 3;
+  uint32_t block = first >> 2;
+  uint64_t next = shift ? keep_bits(k, block) : 0;
+  for (size_t at = 0; at < count; at += 64) {
+    uint64_t bits;
+    if (shift) {  // the stream does not begin with a block: join each draw of 64 with the one before
+      bits = next >> shift;
+      block += 16;
+      next = keep_bits(k, block);
+      bits |= next << (64 - shift);
+    } else {
+      bits = keep_bits(k, block);
+      block += 16;
+    }
+    const size_t left = count - at;
+    if (left < 64) bits &= (uint64_t{1} << left) - 1;
+    words[at / 32] = static_cast<uint32_t>(bits);
+    if (left > 32) words[at / 32 + 1] = static_cast<uint32_t>(bits >> 32);
+  }
 }
 
 }  // namespace cf::cpu::CF_ISA

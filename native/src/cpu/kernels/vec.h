@@ -202,19 +202,21 @@ CF_INLINE float hmax(vf v) {
   for (int i = 1; i < kWidth; ++i) m = m > v[i] ? m : v[i];
   return m;
 }
-/// Any lane of a comparison's result set?
-CF_INLINE bool any(vi mask) {
+/// A comparison's result as bits, lane 0 lowest.
+CF_INLINE uint32_t bits_of(vi mask) {
 #if defined(CF_VEC_AVX512)
-  return _mm512_movepi32_mask((__m512i)mask) != 0;
+  return _mm512_movepi32_mask((__m512i)mask);
 #elif defined(CF_VEC_AVX2)
-  return _mm256_movemask_ps((__m256)mask) != 0;
+  return static_cast<uint32_t>(_mm256_movemask_ps((__m256)mask));
 #elif defined(CF_VEC_SSE2)
-  return _mm_movemask_ps((__m128)mask) != 0;
+  return static_cast<uint32_t>(_mm_movemask_ps((__m128)mask));
 #else
-  int32_t m = 0;
-  for (int i = 0; i < kWidth; ++i) m |= mask[i];
-  return m != 0;
+  uint32_t m = 0;
+  for (int i = 0; i < kWidth; ++i) m |= (mask[i] & 1u) << i;
+  return m;
 #endif
 }
+/// Any lane of a comparison's result set?
+CF_INLINE bool any(vi mask) { return bits_of(mask) != 0; }
 
 }  // namespace cf::cpu::CF_ISA

@@ -10,84 +10,159 @@ namespace cf::cpu {
 namespace {
 
 constexpr double kParallelFlops = 400e3;  ///< from which a second thread pays for its start
+constexpr size_t kMostParts = 8;
+
+float dropout_of(const Operands& o) {
+  const float p = o.attr_float(1);
+  if (!(p >= 0.0f && p < 1.0f)) o.bad("expected a dropout of at least 0 and below 1, found " + std::to_string(p));
+  return p;
+}
+AttentionShape shape_of(const Operands& o, const Tensor& kvq) {
+  const size_t heads = o.attr(0), length = kvq.dims[1], wide = kvq.dims[2];
+  if (heads < 1 || wide % 3 || (wide / 3) % heads) o.bad("expected 3 · heads · d channels, found " + std::to_string(wide) + " for " + std::to_string(heads) + " heads");
+  if (static_cast<double>(heads * length) * static_cast<double>(length) >= 4294967296.0) o.bad("too long: an image has more weights than there are draws");
+  return {kvq.dims[0], length, heads, wide / 3 / heads};
+}
+double weights(const AttentionShape& s) { return static_cast<double>(s.items() * s.length) * static_cast<double>(s.length); }
+
+/// Who does what: items are cut into parts of their queries or keys when there are too few of them to keep all threads busy.
+struct Split {
+  size_t threads = 1, parts = 1;
+
+  Split(const AttentionShape& s, double flops, int most) {
+    if (flops < kParallelFlops) return;
+    const size_t wanted = static_cast<size_t>(most), cuts = ceil_div(s.length, kAttentionGrain);
+    double best = 1e30;
+    for (size_t n = 1; n <= kMostParts && n <= cuts; ++n) {
+      const double time = static_cast<double>(ceil_div(s.items() * n, wanted)) * static_cast<double>(ceil_div(cuts, n));
+      if (time < best) best = time, parts = n;
+    }
+    threads = wanted < s.items() * parts ? wanted : s.items() * parts;
+  }
+  /// f(thread, item, part, its range) for all parts of all items; a thread's own follow each other.
+  template <class F>
+  void each(const AttentionShape& s, const Run& run, F&& f) const {
+    parallel_for(static_cast<int>(threads), threads, [&](size_t t) {
+      const Part own = part_of(s.items() * parts, threads, t);
+      for (size_t u = own.begin; u < own.end && !run.cancelled(); ++u) f(t, u / parts, u % parts, part_of(s.length, parts, u % parts, kAttentionGrain));
+    });
+  }
+};
 
 /// attrs: [heads, dropout bits, stream hash, loop level + 1].
 class Attention final : public Kernel {
  public:
-  Attention(const Program& program, const Instr& instr, const Device& device, bool gradient)
-      : gradient_(gradient),
-        items_(gradient ? CF_PICK(device.isa, attention_grad_items) : CF_PICK(device.isa, attention_items)) {
-    const size_t own = gradient ? 4 : 1;
-    const bool has_key = instr.inputs.size() == own + 1;
-    const Operands o(program, instr, has_key ? own + 1 : own, gradient ? 1 : 2, 4);
-    const float p = o.attr_float(1);
-    if (!(p >= 0.0f && p < 1.0f)) o.bad("expected a dropout of at least 0 and below 1, found " + std::to_string(p));
+  Attention(const Program& program, const Instr& instr, const Device& device) : queries_(CF_PICK(device.isa, attention_queries)) {
+    const bool has_key = instr.inputs.size() == 2;
+    const Operands o(program, instr, has_key ? 2 : 1, has_key ? 3 : 2, 4);
+    const float p = dropout_of(o);
     if (has_key != (p > 0.0f)) o.bad(p > 0.0f ? "dropout needs a key" : "a key without dropout");
-    const Tensor& kvq = o.input_of_rank(0, "kvq", 3);
-    const size_t n = kvq.dims[0], length = kvq.dims[1], heads = o.attr(0), wide = kvq.dims[2];
-    if (heads < 1 || wide % 3 || (wide / 3) % heads) o.bad("expected 3 · heads · d channels, found " + std::to_string(wide) + " for " + std::to_string(heads) + " heads");
-    const size_t c = wide / 3;
-    if (static_cast<double>(heads * length) * static_cast<double>(length) >= 4294967296.0) o.bad("too long: an image has more weights than there are draws");
-    shape_ = {n, length, heads, c / heads};
-    kvq_ = kvq;
-    if (gradient) {
-      out_ = o.input(1, "out", {n, length, c}), lse_ = o.input(2, "lse", {n, heads, length}), dout_ = o.input(3, "dout", {n, length, c});
-      dkvq_ = o.output(0, "dkvq", {n, length, wide});
-    } else {
-      out_ = o.output(0, "out", {n, length, c}), lse_ = o.output(1, "lse", {n, heads, length});
-    }
+    kvq_ = o.input_of_rank(0, "kvq", 3);
+    shape_ = shape_of(o, kvq_);
+    out_ = o.output(0, "out", {shape_.images, shape_.length, shape_.channels()}), lse_ = o.output(1, "lse", {shape_.images, shape_.heads, shape_.length});
     dropout_.threshold = static_cast<uint32_t>(std::ceil(p * 16777216.0f));  // exact: a power of two
     dropout_.scale = 1.0f / (1.0f - p);
     dropout_.stream = o.attr(2);
     level_ = o.attr(3);
     if (level_ > kMaxLoops) o.bad("expected a loop level below " + std::to_string(kMaxLoops) + ", found " + std::to_string(level_ - 1));
-    if (has_key) key_ = o.input(own, "key", {4}, DType::u32);
-    const size_t want = static_cast<size_t>(device.threads) < shape_.items() ? static_cast<size_t>(device.threads) : shape_.items();
-    threads_ = flops() < kParallelFlops ? 1 : want;
-    floats_ = round_up(gradient ? attention_grad_scratch_floats(shape_) : attention_scratch_floats(shape_), 16);
+    if (has_key) {
+      key_ = o.input(1, "key", {4}, DType::u32);
+      kept_ = o.output(2, "kept", {shape_.images, shape_.heads, shape_.kept_words()}, DType::u32);
+    }
+    split_ = Split(shape_, flops(), device.threads);
+    floats_ = round_up(attention_scratch_floats(shape_), 16);
   }
 
-  size_t scratch_bytes() const override { return threads_ * floats_ * sizeof(float); }
-  double flops() const override {
-    const double weights = static_cast<double>(shape_.items() * shape_.length) * static_cast<double>(shape_.length);
-    return weights * (gradient_ ? 10.0 : 4.0) * static_cast<double>(shape_.head);
-  }
+  size_t scratch_bytes() const override { return split_.threads * floats_ * sizeof(float); }
+  double flops() const override { return weights(shape_) * 4.0 * static_cast<double>(shape_.head); }
 
   void run(const Run& run) const override {
     AttentionArgs a{};
     a.shape = shape_;
     a.dropout = dropout_;
+    a.kvq = run.f32(kvq_), a.out = run.f32(out_), a.lse = run.f32(lse_);
     if (dropout_.threshold) {
       const uint32_t* key = run.u32(key_);
       a.dropout.seed = key[0], a.dropout.iteration = key[1], a.dropout.first_sample = key[2];
       a.dropout.loop = level_ ? run.loop(level_ - 1) : 0;
+      a.kept = run.u32(kept_);
     }
-    a.kvq = run.f32(kvq_), a.out = run.f32(out_), a.lse = run.f32(lse_);
-    if (gradient_) a.dout = run.f32(dout_), a.dkvq = run.f32(dkvq_);
     float* scratch = reinterpret_cast<float*>(run.scratch());
-    parallel_for(static_cast<int>(threads_), threads_, [&](size_t t) {
-      const Part part = part_of(shape_.items(), threads_, t);
-      for (size_t i = part.begin; i < part.end && !run.cancelled(); ++i) items_(a, i, i + 1, scratch + t * floats_);
-    });
+    split_.each(shape_, run, [&](size_t t, size_t item, size_t, Part range) { queries_(a, item, range.begin, range.end, scratch + t * floats_); });
   }
 
  private:
-  bool gradient_;
-  decltype(&portable::attention_items) items_;
+  decltype(&portable::attention_queries) queries_;
   AttentionShape shape_{};
   AttentionDropout dropout_{};
-  Tensor kvq_, out_, lse_, dout_, dkvq_, key_;
+  Tensor kvq_, out_, lse_, kept_, key_;
   uint32_t level_ = 0;
-  size_t threads_ = 1, floats_ = 0;
+  Split split_{{}, 0, 1};
+  size_t floats_ = 0;
+};
+
+/// attrs: [heads, dropout bits].
+class AttentionGrad final : public Kernel {
+ public:
+  AttentionGrad(const Program& program, const Instr& instr, const Device& device)
+      : keys_(CF_PICK(device.isa, attention_grad_keys)), queries_(CF_PICK(device.isa, attention_grad_queries)) {
+    const bool has_kept = instr.inputs.size() == 5;
+    const Operands o(program, instr, has_kept ? 5 : 4, 1, 2);
+    const float p = dropout_of(o);
+    if (has_kept != (p > 0.0f)) o.bad(p > 0.0f ? "dropout needs the kept bits" : "kept bits without dropout");
+    kvq_ = o.input_of_rank(0, "kvq", 3);
+    shape_ = shape_of(o, kvq_);
+    const std::vector<size_t> like_out{shape_.images, shape_.length, shape_.channels()};
+    out_ = o.input(1, "out", like_out), lse_ = o.input(2, "lse", {shape_.images, shape_.heads, shape_.length}), dout_ = o.input(3, "dout", like_out);
+    if (has_kept) kept_ = o.input(4, "kept", {shape_.images, shape_.heads, shape_.kept_words()}, DType::u32);
+    dkvq_ = o.output(0, "dkvq", Operands::dims_of(kvq_));
+    scale_ = 1.0f / (1.0f - p), dropout_ = p > 0.0f;
+    split_ = Split(shape_, flops(), device.threads);
+    floats_ = round_up(attention_grad_scratch_floats(shape_), 16);
+    partial_floats_ = round_up(attention_query_grad_floats(shape_), 16);
+  }
+
+  size_t scratch_bytes() const override { return (split_.threads * floats_ + partials() * partial_floats_) * sizeof(float); }
+  double flops() const override { return weights(shape_) * 10.0 * static_cast<double>(shape_.head); }
+
+  void run(const Run& run) const override {
+    AttentionArgs a{};
+    a.shape = shape_;
+    a.dropout.threshold = dropout_, a.dropout.scale = scale_;
+    a.kvq = run.f32(kvq_), a.out = run.f32(out_), a.lse = run.f32(lse_), a.dout = run.f32(dout_), a.dkvq = run.f32(dkvq_);
+    if (dropout_) a.kept = run.u32(kept_);
+    float *scratch = reinterpret_cast<float*>(run.scratch()), *partial = scratch + split_.threads * floats_;
+    const bool whole = split_.parts == 1;
+    split_.each(shape_, run, [&](size_t t, size_t item, size_t part, Part range) {
+      float* dq = partial + (whole ? t : item * split_.parts + part) * partial_floats_;
+      keys_(a, item, range.begin, range.end, dq, scratch + t * floats_);
+      if (whole) queries_(a, item, dq, 1);
+    });
+    if (whole) return;
+    parallel_for(static_cast<int>(split_.threads), shape_.items(), [&](size_t item) { queries_(a, item, partial + item * split_.parts * partial_floats_, split_.parts); });
+  }
+
+ private:
+  /// Whole items are finished by the thread that began them; parts of one wait for each other.
+  size_t partials() const { return split_.parts == 1 ? split_.threads : shape_.items() * split_.parts; }
+
+  decltype(&portable::attention_grad_keys) keys_;
+  decltype(&portable::attention_grad_queries) queries_;
+  AttentionShape shape_{};
+  float scale_ = 1;
+  bool dropout_ = false;
+  Tensor kvq_, out_, lse_, dout_, kept_, dkvq_;
+  Split split_{{}, 0, 1};
+  size_t floats_ = 0, partial_floats_ = 0;
 };
 
 }  // namespace
 
 std::unique_ptr<Kernel> make_attention(const Program& program, const Instr& instr, const Device& device) {
-  return std::make_unique<Attention>(program, instr, device, false);
+  return std::make_unique<Attention>(program, instr, device);
 }
 std::unique_ptr<Kernel> make_attention_grad(const Program& program, const Instr& instr, const Device& device) {
-  return std::make_unique<Attention>(program, instr, device, true);
+  return std::make_unique<AttentionGrad>(program, instr, device);
 }
 
 }  // namespace cf::cpu

@@ -22,7 +22,9 @@ class Operands {
   const Tensor& input(size_t i, const char* name, const std::vector<size_t>& dims, DType type = DType::f32) const {
     return exact(at(instr_.inputs, i), name, dims, type);
   }
-  const Tensor& output(size_t i, const char* name, const std::vector<size_t>& dims) const { return exact(at(instr_.outputs, i), name, dims, DType::f32); }
+  const Tensor& output(size_t i, const char* name, const std::vector<size_t>& dims, DType type = DType::f32) const {
+    return exact(at(instr_.outputs, i), name, dims, type);
+  }
 
   uint32_t attr(size_t i) const { return instr_.attrs[i]; }
   float attr_float(size_t i) const {
