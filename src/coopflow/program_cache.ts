@@ -12,7 +12,7 @@ import { STATUS } from "../runtime/library.ts";
 import type { Program } from "../runtime/program.ts";
 
 /** Raised when the compiler's output changes without the op table changing. */
-const COMPILER_REVISION = 1;
+const COMPILER_REVISION = 2;
 
 /** Options of {@linkcode loadGraph}. */
 export interface LoadOptions extends CompileOptions {
