@@ -7,7 +7,7 @@ import { initialiseProgram, learnProgram } from "../coopflow/model_programs.ts";
 import { type Phase, phaseProgram, PHASES } from "../coopflow/phases.ts";
 import { type PresetName, presets } from "../coopflow/presets.ts";
 import { FRESH, learnScalars } from "../coopflow/schedule.ts";
-import { modelStates } from "../coopflow/states.ts";
+import { freshValue, modelStates } from "../coopflow/states.ts";
 import { LIBRARY_VERSION } from "../coopflow/version.ts";
 import { uniforms } from "../random.ts";
 import type { Feeds, Program } from "../runtime/program.ts";
@@ -53,7 +53,7 @@ export async function benchCommand(given: Partial<BenchOptions>): Promise<number
     ...(device === undefined ? {} : { device }),
     ...(threads === undefined ? {} : { threads }),
   };
-  using engine = Engine.open(opening, modelStates(config).all, (spec) => spec.init(config.seed));
+  using engine = Engine.open(opening, modelStates(config).all, (spec, on) => freshValue(spec, config.seed, on));
   const feeds = feedsOf(config);
   await engine.run(await engine.program("initialise", () => initialiseProgram(config, batch)), feeds, signal);
   await engine.release("initialise");

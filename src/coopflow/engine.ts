@@ -26,17 +26,17 @@ export class Engine implements Disposable {
   /**
    * Opens a device and creates the states on it.
    *
-   * @param valueOf the value of each state
+   * @param valueOf the value of each state; undefined: zeros
    * @throws {NativeError} if the library is missing or refuses
    */
   static open(
     options: DeviceOptions,
     states: readonly StateSpec[],
-    valueOf: (spec: StateSpec) => Float32Array,
+    valueOf: (spec: StateSpec, device: Device) => Float32Array | undefined,
   ): Engine {
     const device = Device.open(options);
     try {
-      for (const spec of states) device.setState(spec.name, owned(valueOf(spec)), spec.shape);
+      for (const spec of states) device.setState(spec.name, owned(valueOf(spec, device)), spec.shape);
       return new Engine(device);
     } catch (error) {
       device.close();
@@ -98,6 +98,7 @@ export class Engine implements Disposable {
   }
 }
 
-function owned(data: Float32Array): Float32Array<ArrayBuffer> {
+function owned(data: Float32Array | undefined): Float32Array<ArrayBuffer> | undefined {
+  if (data === undefined) return undefined;
   return data.buffer instanceof ArrayBuffer ? data as Float32Array<ArrayBuffer> : new Float32Array(data);
 }

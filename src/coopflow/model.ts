@@ -19,7 +19,7 @@ import {
 import { checkFinite, iterationEvent, nextCounters } from "./iteration.ts";
 import { initialiseProgram, learnProgram } from "./model_programs.ts";
 import { type Counters, FRESH, learnScalars } from "./schedule.ts";
-import { averagedNetworks, elements, type ModelStates, modelStates, type StateSpec } from "./states.ts";
+import { averagedNetworks, elements, freshValue, type ModelStates, modelStates } from "./states.ts";
 
 /** How to open a model. */
 export interface ModelOptions extends DeviceOptions {
@@ -83,7 +83,7 @@ export class CoopFlow implements AsyncDisposable {
       const { seed, ...device } = options;
       const full = parseConfig(seed === undefined ? config : { ...config, seed });
       const states = modelStates(full);
-      const engine = Engine.open(device, states.all, (spec) => spec.init(full.seed));
+      const engine = Engine.open(device, states.all, (spec, on) => freshValue(spec, full.seed, on));
       return new CoopFlow(full, FRESH, engine, states);
     });
   }
@@ -101,8 +101,12 @@ export class CoopFlow implements AsyncDisposable {
   static fromCheckpoint(checkpoint: Checkpoint, options: DeviceOptions = {}): CoopFlow {
     const { config, counters, values } = checkpoint;
     const states = modelStates(config);
-    const valueOf = (spec: StateSpec): Float32Array => values.get(spec.name) ?? spec.init(config.seed);
-    return new CoopFlow(config, counters, Engine.open(options, states.all, valueOf), states);
+    const engine = Engine.open(
+      options,
+      states.all,
+      (spec, device) => values.get(spec.name) ?? freshValue(spec, config.seed, device),
+    );
+    return new CoopFlow(config, counters, engine, states);
   }
 
   /** The complete configuration. */
