@@ -4,7 +4,7 @@ import * as b from "../graph/build.ts";
 import { E } from "../graph/expr.ts";
 import type { Node, Value } from "../graph/graph.ts";
 import { type Layout, numel, sameShape } from "../graph/shape.ts";
-import type { Contribution, Vjp } from "./contract.ts";
+import type { Contribution } from "./contract.ts";
 import { disjoint } from "./disjoint.ts";
 import { capturesOf } from "../graph/captures.ts";
 import { Recomputed } from "./recompute.ts";

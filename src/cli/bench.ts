@@ -3,11 +3,10 @@ import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { type CoopFlowConfig, parseConfig } from "../coopflow/config.ts";
 import { Engine } from "../coopflow/engine.ts";
-import { initialiseProgram, learnProgram } from "../coopflow/model_programs.ts";
-import { type Phase, phaseProgram, PHASES } from "../coopflow/phases.ts";
+import { type Phase, PHASES } from "../coopflow/phases.ts";
 import { type PresetName, presets } from "../coopflow/presets.ts";
 import { FRESH, learnScalars } from "../coopflow/schedule.ts";
-import { freshValue, modelStates } from "../coopflow/states.ts";
+import { freshValues, modelStates } from "../coopflow/states.ts";
 import { LIBRARY_VERSION } from "../coopflow/version.ts";
 import { uniforms } from "../random.ts";
 import type { Feeds, Program } from "../runtime/program.ts";
@@ -53,9 +52,9 @@ export async function benchCommand(given: Partial<BenchOptions>): Promise<number
     ...(device === undefined ? {} : { device }),
     ...(threads === undefined ? {} : { threads }),
   };
-  using engine = Engine.open(opening, modelStates(config).all, (spec, on) => freshValue(spec, config.seed, on));
+  using engine = Engine.open(opening, modelStates(config).all, freshValues(config.seed));
   const feeds = feedsOf(config);
-  await engine.run(await engine.program("initialise", () => initialiseProgram(config, batch)), feeds, signal);
+  await engine.run(await engine.program("initialise", { kind: "initialise", config, images: batch }), feeds, signal);
   await engine.release("initialise");
 
   const time = async (program: Program, count: number): Promise<number> => {
@@ -68,7 +67,7 @@ export async function benchCommand(given: Partial<BenchOptions>): Promise<number
     return median(seconds);
   };
   const begin = performance.now();
-  const learn = await engine.program("learn", () => learnProgram(config));
+  const learn = await engine.program("learn", { kind: "learn", config });
   const compile = (performance.now() - begin) / 1000;
   const iteration = await time(learn, reps);
   // Before the phases are loaded: learning has only the one program.
@@ -78,7 +77,7 @@ export async function benchCommand(given: Partial<BenchOptions>): Promise<number
 
   const seconds = new Map<Phase, number>();
   for (const phase of PHASES) {
-    seconds.set(phase, await time(await engine.program(phase, () => phaseProgram(config, phase)), reps));
+    seconds.set(phase, await time(await engine.program(phase, { kind: "phase", config, phase }), reps));
     await engine.release(phase);
   }
   const of = (phase: Phase): number => seconds.get(phase) ?? NaN;

@@ -2,8 +2,9 @@
 import { CancelledError } from "../errors.ts";
 import { Device, type DeviceOptions } from "../runtime/device.ts";
 import type { Feeds, Fetches, Program } from "../runtime/program.ts";
-import { loadGraph } from "./program_cache.ts";
-import type { ModelProgram } from "./programs/program.ts";
+import { compileRequest } from "./compile_request.ts";
+import { type CachedProgram, loadCached } from "./program_cache.ts";
+import type { ProgramRequest } from "./program_request.ts";
 import type { StateSpec } from "./states.ts";
 
 /** How often a cancellation is repeated until the run has ended, in milliseconds. */
@@ -18,6 +19,7 @@ export function throwIfCancelled(signal: AbortSignal | undefined): void {
 export class Engine implements Disposable {
   readonly device: Device;
   readonly #programs = new Map<string, Promise<Program>>();
+  readonly #compiling = new Map<string, Promise<CachedProgram>>();
 
   private constructor(device: Device) {
     this.device = device;
@@ -44,12 +46,23 @@ export class Engine implements Disposable {
     }
   }
 
-  /** The program called `key`, compiled (or read from the cache) from what `build` gives if it is not there yet. */
-  program(key: string, build: () => ModelProgram): Promise<Program> {
+  /** Begins to compile a program that {@linkcode program} will be asked for. */
+  prepare(key: string, request: ProgramRequest): void {
+    if (this.#programs.has(key) || this.#compiling.has(key)) return;
+    const compiling = compileRequest(request, false);
+    compiling.catch(() => {}); // told of by who asks for the program
+    this.#compiling.set(key, compiling);
+  }
+
+  /** The program called `key`, compiled or read from the cache if it is not there yet. */
+  program(key: string, request: ProgramRequest): Promise<Program> {
     let program = this.#programs.get(key);
     if (program === undefined) {
       // A failure is not remembered: the next call may succeed, with less else in memory.
-      program = Promise.resolve().then(() => loadGraph(this.device, build().graph));
+      const prepared = this.#compiling.get(key);
+      this.#compiling.delete(key);
+      const compile = (fresh: boolean): Promise<CachedProgram> => compileRequest(request, fresh);
+      program = loadCached(this.device, (fresh) => fresh || prepared === undefined ? compile(fresh) : prepared);
       program.catch(() => this.#programs.delete(key));
       this.#programs.set(key, program);
     }

@@ -17,9 +17,8 @@ import {
   scoreImages,
 } from "./inference.ts";
 import { checkFinite, iterationEvent, nextCounters } from "./iteration.ts";
-import { initialiseProgram, learnProgram } from "./model_programs.ts";
 import { type Counters, FRESH, learnScalars } from "./schedule.ts";
-import { averagedNetworks, elements, freshValue, type ModelStates, modelStates } from "./states.ts";
+import { averagedNetworks, elements, freshValues, type ModelStates, modelStates } from "./states.ts";
 
 /** How to open a model. */
 export interface ModelOptions extends DeviceOptions {
@@ -83,7 +82,7 @@ export class CoopFlow implements AsyncDisposable {
       const { seed, ...device } = options;
       const full = parseConfig(seed === undefined ? config : { ...config, seed });
       const states = modelStates(full);
-      const engine = Engine.open(device, states.all, (spec, on) => freshValue(spec, full.seed, on));
+      const engine = Engine.open(device, states.all, freshValues(full.seed));
       return new CoopFlow(full, FRESH, engine, states);
     });
   }
@@ -101,11 +100,8 @@ export class CoopFlow implements AsyncDisposable {
   static fromCheckpoint(checkpoint: Checkpoint, options: DeviceOptions = {}): CoopFlow {
     const { config, counters, values } = checkpoint;
     const states = modelStates(config);
-    const engine = Engine.open(
-      options,
-      states.all,
-      (spec, device) => values.get(spec.name) ?? freshValue(spec, config.seed, device),
-    );
+    const fresh = freshValues(config.seed);
+    const engine = Engine.open(options, states.all, (spec, device) => values.get(spec.name) ?? fresh(spec, device));
     return new CoopFlow(config, counters, engine, states);
   }
 
@@ -160,8 +156,10 @@ export class CoopFlow implements AsyncDisposable {
 
   async #setUp(train: Dataset, signal: AbortSignal | undefined): Promise<SetUpEvent> {
     const begin = performance.now();
+    // Beside the initialisation, which takes the longer the larger the model is.
+    this.#engine.prepare("learn", { kind: "learn", config: this.#config });
     const initialisedFrom = this.#counters.initialised ? 0 : await this.#initialise(train, signal);
-    await this.#engine.program("learn", () => learnProgram(this.#config));
+    await this.#engine.program("learn", { kind: "learn", config: this.#config });
     return {
       type: "set-up",
       device: this.device,
@@ -179,7 +177,11 @@ export class CoopFlow implements AsyncDisposable {
     const stream = new BatchStream(train, { seed, batch });
     const images = new Float32Array(stream.elements);
     stream.fill(0, images);
-    const program = await this.#engine.program("initialise", () => initialiseProgram(this.#config, batch));
+    const program = await this.#engine.program("initialise", {
+      kind: "initialise",
+      config: this.#config,
+      images: batch,
+    });
     await this.#engine.run(program, { data: images, key: Uint32Array.of(seed, 0, 0, 0) }, signal);
     await this.#engine.release("initialise");
     const { device } = this.#engine;
@@ -195,7 +197,7 @@ export class CoopFlow implements AsyncDisposable {
     const { seed, training: { batch, iterations }, data: { flip } } = config;
     const stream = new BatchStream(train, { seed, batch, flip });
     const images = new Float32Array(stream.elements);
-    const program = await this.#engine.program("learn", () => learnProgram(config));
+    const program = await this.#engine.program("learn", { kind: "learn", config });
     while (this.#counters.iteration < iterations) {
       const { iteration } = this.#counters;
       const begin = performance.now();
@@ -244,7 +246,13 @@ export class CoopFlow implements AsyncDisposable {
   async save(path: string): Promise<void> {
     const { device } = this.#engine;
     const header = { config: this.#config, counters: this.#counters };
-    await writeCheckpoint(path, header, this.#states.all, ({ name, shape }) => device.getState(name, elements(shape)));
+    const room = new Float32Array(Math.max(...this.#states.all.map(({ shape }) => elements(shape))));
+    await writeCheckpoint(path, header, this.#states.all, ({ name, shape }) => {
+      const value = room.subarray(0, elements(shape));
+      device.readState(name, value);
+      return value;
+    });
+    room.buffer.transfer(0);
   }
 
   #expectInitialised(what: string): void {

@@ -62,16 +62,21 @@ export function modelStates(config: CoopFlowConfig): ModelStates {
   return { all, parameters };
 }
 
-/** A fresh model's value of a state, for `Engine.open`; undefined: zeros. */
-export function freshValue(
-  { averageOf, shape, zeros, init }: StateSpec,
-  seed: number,
-  device: Device,
-): Float32Array | undefined {
-  if (zeros) return undefined;
-  // An average stands behind what it averages, and begins as that.
-  if (averageOf !== undefined) return device.getState(averageOf, elements(shape));
-  return init(seed, (...draw) => device.uniforms(...draw));
+/** A fresh model's value of each state, for `Engine.open`; undefined: zeros. A value is good until the next is asked for. */
+export function freshValues(seed: number): (spec: StateSpec, device: Device) => Float32Array | undefined {
+  const drawn: ArrayBuffer[] = [];
+  return ({ averageOf, shape, zeros, init }, device) => {
+    // By now the device has a copy; until the garbage collector comes, the model would be there twice.
+    for (const buffer of drawn.splice(0)) buffer.transfer(0);
+    if (zeros) return undefined;
+    // An average stands behind what it averages, and begins as that.
+    if (averageOf !== undefined) return device.getState(averageOf, elements(shape));
+    return init(seed, (...draw) => {
+      const values = device.uniforms(...draw);
+      drawn.push(values.buffer);
+      return values;
+    });
+  };
 }
 
 /** Number of elements of a shape. */

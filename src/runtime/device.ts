@@ -109,8 +109,13 @@ export class Device implements Disposable {
   /** Copies a state tensor out. */
   getState(name: string, size: number): Float32Array<ArrayBuffer> {
     const data = new Float32Array(size);
-    unwrap((error) => native().cf_state_get(this.handle, cString(name), data, BigInt(data.byteLength), error));
+    this.readState(name, data);
     return data;
+  }
+
+  /** Copies a state tensor into `data`, which must be of its size. */
+  readState(name: string, data: Float32Array<ArrayBuffer>): void {
+    unwrap((error) => native().cf_state_get(this.handle, cString(name), data, BigInt(data.byteLength), error));
   }
 
   /** The same draws as `uniforms` of `random.ts`, thirty times as fast. */
