@@ -95,7 +95,8 @@ CF_API int32_t cf_context_progress(cf_context ctx, uint64_t out[4], cf_error* er
 
 /* ---- state ---------------------------------------------------------------------------------------------------------------------- */
 
-/* Creates or overwrites. A tensor that a loaded program uses keeps its shape: another one is refused. Refused while a run is in progress. */
+/* Creates or overwrites; with data = NULL by zeros. A tensor that a loaded program uses keeps its shape: another one is refused. Refused while a
+ * run is in progress. */
 CF_API int32_t cf_state_set(cf_context ctx, const char* name, uint32_t dtype, const uint32_t* shape, uint32_t rank, const void* data,
                             uint64_t bytes, cf_error* err) CF_NOEXCEPT;
 
@@ -159,6 +160,10 @@ CF_API int32_t cf_coupling_inverse(cf_context ctx, const float* y, const float* 
  * noise: standard normal draws, or NULL for none. move_clamp, low, high: +-INFINITY for none. out may be x. */
 CF_API int32_t cf_langevin_update(cf_context ctx, const float* x, const float* gradient, const float* noise, uint32_t count, float step_size,
                                   float move_clamp, float low, float high, float* out, cf_error* err) CF_NOEXCEPT;
+
+/* The uniform draws [0, 1) that the op `random` makes for elements 0 ... count-1 of sample 0 in iteration 0, outside loops; stream is the 32-bit
+ * FNV-1a hash of the draw's name. Runs on the calling thread. */
+CF_API int32_t cf_uniforms(cf_context ctx, uint32_t seed, uint32_t stream, uint32_t count, float* out, cf_error* err) CF_NOEXCEPT;
 
 #ifdef __cplusplus
 }

@@ -70,6 +70,18 @@ static void test_coupling(cf_context ctx) {
   free(x), free(p), free(r);
 }
 
+static void test_uniforms(cf_context ctx) {
+  enum { N = 1003 };
+  cf_error e;
+  float all[N], some[10], mean = 0;
+  call(cf_uniforms(ctx, 7, 11, N, all, &e), &e);
+  call(cf_uniforms(ctx, 7, 11, 10, some, &e), &e);
+  for (int i = 0; i < N; ++i) check(all[i] >= 0 && all[i] < 1, "draws in [0, 1)"), mean += all[i] / N;
+  for (int i = 0; i < 10; ++i) check(all[i] == some[i], "draws that do not depend on how many there are");
+  check(fabsf(mean - 0.5f) < 0.05f, "draws around one half");
+  check(cf_uniforms(ctx, 7, 11, N, NULL, &e) == CF_INVALID_ARGUMENT, "NULL to be refused");
+}
+
 static void test_langevin(cf_context ctx) {
   enum { N = 1000 };
   cf_error e;
@@ -128,6 +140,7 @@ int main(int argc, char** argv) {
   test_conv(ctx, 5, 7, 4, 2, 1);
   test_conv(ctx, 8, 8, 1, 1, 0);
   test_coupling(ctx);
+  test_uniforms(ctx);
   test_langevin(ctx);
   if (argc > 1) test_program(ctx, argv[1]);
   call(cf_context_destroy(ctx, &e), &e);

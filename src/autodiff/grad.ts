@@ -2,12 +2,12 @@
 import { ShapeError } from "../errors.ts";
 import * as b from "../graph/build.ts";
 import { E } from "../graph/expr.ts";
-import type { Node, Segment, Value } from "../graph/graph.ts";
+import type { Node, Value } from "../graph/graph.ts";
 import { type Layout, numel, sameShape } from "../graph/shape.ts";
-import type { Contribution, Vjp } from "./contract.ts";
+import type { Contribution } from "./contract.ts";
 import { disjoint } from "./disjoint.ts";
 import { capturesOf } from "../graph/captures.ts";
-import { replay } from "./replay.ts";
+import { Recomputed } from "./recompute.ts";
 import { pullback } from "./rules.ts";
 
 /** An output and what multiplies it. */
@@ -65,31 +65,6 @@ function total(parts: readonly Value[]): Value {
   return sum;
 }
 
-/** Segments met on the way back: their nodes run again, and the rules see the second run's values. */
-class Recomputed {
-  readonly #copies = new Map<Segment, Map<Value, Value>>();
-  readonly #originals = new Map<Value, Value>();
-
-  pull(node: Node, cotangents: readonly (Value | undefined)[], needs: (v: Value) => boolean, vjp: Vjp): Contribution[] {
-    const { segment } = node;
-    const g = node.outputs[0]!.graph;
-    if (!segment || node.depth !== 0 || g.depth !== 0) return pullback(node, cotangents, needs, vjp);
-    let copies = this.#copies.get(segment);
-    if (!copies) {
-      copies = new Map();
-      replay(g, segment.nodes.filter((n) => n.inputs.length > 0), copies, true);
-      for (const [original, copy] of copies) this.#originals.set(copy, original);
-      this.#copies.set(segment, copies);
-    }
-    const original = (v: Value): Value => this.#originals.get(v) ?? v;
-    const second = copies.get(node.outputs[0]!)!.node;
-    return pullback(second, cotangents, (v) => needs(original(v)), vjp).map(({ to, value }) => ({
-      to: original(to),
-      value,
-    }));
-  }
-}
-
 /**
  * Σ_k ⟨cotangent_k, ∂outputs_k/∂wrt_j⟩ for each j: zeros where nothing depends on it.
  * Throws ShapeError when the path crosses an op without a gradient rule.
@@ -113,7 +88,7 @@ export function vjp(seeds: readonly Seed[], wrt: readonly Value[]): Value[] {
     return sum;
   };
   for (const { value, cotangent } of seeds) give({ to: value, value: cotangent });
-  const again = new Recomputed();
+  const recomputed = new Recomputed();
   const onPath = path(seeds.map((s) => s.value), targets);
   const nodes = new Set(onPath);
   const needs = (v: Value): boolean => targets.has(v) || nodes.has(v.node);
@@ -122,7 +97,10 @@ export function vjp(seeds: readonly Seed[], wrt: readonly Value[]): Value[] {
     const cotangents = node.outputs.map(take);
     if (cotangents.every((c) => c === undefined)) continue;
     const graph = node.outputs[0]!.graph;
-    graph.scoped(graph.scope === "" ? node.scope : "", () => again.pull(node, cotangents, needs, vjp).forEach(give));
+    graph.scoped(graph.scope === "" ? node.scope : "", () => {
+      const parts = pullback(recomputed.again(node), cotangents, (v) => needs(recomputed.original(v)), vjp);
+      for (const { to, value } of parts) give({ to: recomputed.original(to), value });
+    });
   }
   return wrt.map((v) => take(v) ?? b.fill(v.graph, 0, v.shape));
 }

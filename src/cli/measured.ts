@@ -1,10 +1,9 @@
 /** A model set up for measurements: initialised, its feeds those of a run whose warm-up is over. */
 import type { CoopFlowConfig } from "../coopflow/config.ts";
 import { Engine } from "../coopflow/engine.ts";
-import { compileOptionsOf, initialiseProgram, learnProgram } from "../coopflow/model_programs.ts";
-import { type Phase, phaseProgram } from "../coopflow/phases.ts";
+import type { Phase } from "../coopflow/phases.ts";
 import { FRESH, learnScalars } from "../coopflow/schedule.ts";
-import { modelStates } from "../coopflow/states.ts";
+import { freshValues, modelStates } from "../coopflow/states.ts";
 import { uniforms } from "../random.ts";
 import type { DeviceInfo, DeviceOptions } from "../runtime/device.ts";
 import type { Feeds, Profile, Program } from "../runtime/program.ts";
@@ -36,12 +35,11 @@ export class MeasuredModel implements Disposable {
 
   /** Opens a device, creates the model and initialises it from noise. */
   static async open(config: CoopFlowConfig, options: DeviceOptions, signal?: AbortSignal): Promise<MeasuredModel> {
-    const opening = { ...options, compile: compileOptionsOf(config) };
-    const engine = Engine.open(opening, modelStates(config).all, (spec) => spec.init(config.seed));
+    const engine = Engine.open(options, modelStates(config).all, freshValues(config.seed));
     const model = new MeasuredModel(engine, config, signal);
     try {
       const { batch } = config.training;
-      await model.#run(await engine.program("initialise", () => initialiseProgram(config, batch)));
+      await model.#run(await engine.program("initialise", { kind: "initialise", config, images: batch }));
       await engine.release("initialise");
       return model;
     } catch (error) {
@@ -57,7 +55,7 @@ export class MeasuredModel implements Disposable {
   /** Compiles and loads; what is loaded already is given again. */
   program(what: Measurable): Promise<Program> {
     const config = this.#config;
-    return this.#engine.program(what, () => what === "learn" ? learnProgram(config) : phaseProgram(config, what));
+    return this.#engine.program(what, what === "learn" ? { kind: what, config } : { kind: "phase", config, phase: what });
   }
 
   /** Frees a program. */

@@ -1,14 +1,7 @@
 /** What items read and make, and which of them form the commit: the maps that write states in place, last of all. */
 import type { Value } from "../graph/graph.ts";
 import { sameShape } from "../graph/shape.ts";
-import { type Cluster, type Item, type Pool, readsOf, resolve } from "./fuse.ts";
-
-/** The value whose elements v's windows show. */
-export function rootOf(value: Value): Value {
-  let v = resolve(value);
-  while (v.node.op === "view") v = resolve(v.node.inputs[0]!);
-  return v;
-}
+import { type Cluster, type Item, type Pool, readsOf, rootOf } from "./fuse.ts";
 
 /** Nodes that an item computes (a repeat: itself). */
 export function nodesOf(item: Item): readonly Value["node"][] {

@@ -48,6 +48,13 @@ export function resolve(v: Value): Value {
   return v;
 }
 
+/** The value whose elements v's windows show. */
+export function rootOf(value: Value): Value {
+  let v = resolve(value);
+  while (v.node.op === "view") v = resolve(v.node.inputs[0]!);
+  return v;
+}
+
 /** Operands of a node and what its body captures, resolved. */
 export function readsOf(node: Node): Value[] {
   const direct = node.op === "repeat" ? [...node.inputs, ...capturesOf(node.attrs.region)] : [...node.inputs];
@@ -257,13 +264,22 @@ class Block {
       else items.push({ kind: "node", node, epilogue: undefined });
     };
     const lastOf = (node: Node): number => {
-      const group = node.op === "map" ? this.#cluster.get(node)! : absorbed.get(node);
-      let last = this.#position.get(node)!;
-      for (const m of group ?? []) last = Math.max(last, this.#position.get(m)!);
+      let last = this.#position.get(node) ?? -1;
+      for (const m of this.#cluster.get(node) ?? []) last = Math.max(last, this.#position.get(m)!);
       return last;
     };
+    // Weight and bias gradients run as soon as their operands are there, although the maps that they feed stand at the end of the backward pass:
+    // waiting for those, they would keep every layer's activations and their gradients.
+    const placeOf = (node: Node): number => {
+      const group = absorbed.get(node) ?? (node.op === "reduce" ? prologueOf.get(node) : undefined);
+      if (!group && node.op !== "reduce") return lastOf(node);
+      const members: readonly Node[] = [node, ...(group ?? [])];
+      const operands = members.flatMap((m) => m.inputs.map((v) => rootOf(v).node)).filter((n) => !members.includes(n));
+      const own = node.op === "reduce" ? [] : [this.#position.get(node)!];
+      return Math.max(-1, ...own, ...operands.map(lastOf));
+    };
     const order = this.#live.filter((n) => !(n.op === "map" && joined.has(this.#cluster.get(n)!)));
-    const place = new Map(order.map((n) => [n, lastOf(n)]));
+    const place = new Map(order.map((n) => [n, placeOf(n)]));
     for (const node of order.sort((a, b) => place.get(a)! - place.get(b)!)) emit(node);
     return items;
   }

@@ -25,7 +25,7 @@ export interface Checkpoint extends CheckpointHeader {
 /**
  * Writes a checkpoint atomically.
  *
- * @param valueOf fetches a state; called twice for each, so that never more than one is held
+ * @param valueOf fetches a state, which must hold until the next call; called twice for each, so that never more than one is held
  * @throws {CoopFlowError} naming path and reason if the system refuses; what was there stays
  */
 export async function writeCheckpoint(

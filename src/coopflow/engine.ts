@@ -1,16 +1,11 @@
 /** A device with a model's states on it, and the programs that were compiled for it. */
 import { CancelledError } from "../errors.ts";
-import type { CompileOptions } from "../compile/compile.ts";
 import { Device, type DeviceOptions } from "../runtime/device.ts";
 import type { Feeds, Fetches, Program } from "../runtime/program.ts";
-import { loadGraph } from "./program_cache.ts";
-import type { ModelProgram } from "./programs/program.ts";
+import { compileRequest } from "./compile_request.ts";
+import { type CachedProgram, loadCached } from "./program_cache.ts";
+import type { ProgramRequest } from "./program_request.ts";
 import type { StateSpec } from "./states.ts";
-
-/** The device, and how programs for it are compiled. */
-export interface EngineOptions extends DeviceOptions {
-  readonly compile?: CompileOptions;
-}
 
 /** How often a cancellation is repeated until the run has ended, in milliseconds. */
 const CANCEL_INTERVAL = 10;
@@ -23,42 +18,51 @@ export function throwIfCancelled(signal: AbortSignal | undefined): void {
 /** Owns a device. Programs are compiled when they are first asked for. */
 export class Engine implements Disposable {
   readonly device: Device;
-  readonly #compile: CompileOptions;
   readonly #programs = new Map<string, Promise<Program>>();
+  readonly #compiling = new Map<string, Promise<CachedProgram>>();
 
-  private constructor(device: Device, compile: CompileOptions) {
+  private constructor(device: Device) {
     this.device = device;
-    this.#compile = compile;
   }
 
   /**
    * Opens a device and creates the states on it.
    *
-   * @param valueOf the value of each state
+   * @param valueOf the value of each state; undefined: zeros
    * @throws {NativeError} if the library is missing or refuses
    */
   static open(
-    options: EngineOptions,
+    options: DeviceOptions,
     states: readonly StateSpec[],
-    valueOf: (spec: StateSpec) => Float32Array,
+    valueOf: (spec: StateSpec, device: Device) => Float32Array | undefined,
   ): Engine {
-    const { compile = {}, ...opening } = options;
-    const device = Device.open(opening);
+    const device = Device.open(options);
     try {
-      for (const spec of states) device.setState(spec.name, owned(valueOf(spec)), spec.shape);
-      return new Engine(device, compile);
+      for (const spec of states) device.setState(spec.name, owned(valueOf(spec, device)), spec.shape);
+      return new Engine(device);
     } catch (error) {
       device.close();
       throw error;
     }
   }
 
-  /** The program called `key`, compiled (or read from the cache) from what `build` gives if it is not there yet. */
-  program(key: string, build: () => ModelProgram): Promise<Program> {
+  /** Begins to compile a program that {@linkcode program} will be asked for. */
+  prepare(key: string, request: ProgramRequest): void {
+    if (this.#programs.has(key) || this.#compiling.has(key)) return;
+    const compiling = compileRequest(request, false);
+    compiling.catch(() => {}); // told of by who asks for the program
+    this.#compiling.set(key, compiling);
+  }
+
+  /** The program called `key`, compiled or read from the cache if it is not there yet. */
+  program(key: string, request: ProgramRequest): Promise<Program> {
     let program = this.#programs.get(key);
     if (program === undefined) {
       // A failure is not remembered: the next call may succeed, with less else in memory.
-      program = Promise.resolve().then(() => loadGraph(this.device, build().graph, this.#compile));
+      const prepared = this.#compiling.get(key);
+      this.#compiling.delete(key);
+      const compile = (fresh: boolean): Promise<CachedProgram> => compileRequest(request, fresh);
+      program = loadCached(this.device, (fresh) => fresh || prepared === undefined ? compile(fresh) : prepared);
       program.catch(() => this.#programs.delete(key));
       this.#programs.set(key, program);
     }
@@ -107,6 +111,7 @@ export class Engine implements Disposable {
   }
 }
 
-function owned(data: Float32Array): Float32Array<ArrayBuffer> {
+function owned(data: Float32Array | undefined): Float32Array<ArrayBuffer> | undefined {
+  if (data === undefined) return undefined;
   return data.buffer instanceof ArrayBuffer ? data as Float32Array<ArrayBuffer> : new Float32Array(data);
 }

@@ -3,7 +3,6 @@ import { DataError, UsageError } from "../errors.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { CoopFlowConfig } from "./config.ts";
 import type { Engine } from "./engine.ts";
-import { densityProgram, sampleProgram } from "./model_programs.ts";
 import type { Averaged } from "./programs/program.ts";
 import { averagedNetworks } from "./states.ts";
 
@@ -95,7 +94,7 @@ export async function drawSamples(
   const { batch } = config.training;
   const size = height * width * channels;
   const { averaged, name } = parameters(config, options.liveParameters);
-  const program = await engine.program(`sample ${name}`, () => sampleProgram(config, averaged));
+  const program = await engine.program(`sample ${name}`, { kind: "sample", config, averaged });
   const out = { proposals: new Float32Array(count * size), images: new Float32Array(count * size) };
   // Batches begin at multiples of the batch size: an image is always computed at the same place of the same batch,
   // so that its bits do not depend on how many others are asked for.
@@ -126,7 +125,7 @@ export async function scoreImages(
   const size = height * width * channels;
   const count = images.length / size;
   const { averaged, name } = parameters(config, options.liveParameters);
-  const program = await engine.program(`density ${name}`, () => densityProgram(config, averaged));
+  const program = await engine.program(`density ${name}`, { kind: "density", config, averaged });
   const out = { bitsPerDim: new Float32Array(count), energies: new Float32Array(count) };
   const data = new Float32Array(batch * size);
   for (let first = 0; first < count; first += batch) {

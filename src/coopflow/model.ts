@@ -17,9 +17,8 @@ import {
   scoreImages,
 } from "./inference.ts";
 import { checkFinite, iterationEvent, nextCounters } from "./iteration.ts";
-import { compileOptionsOf, initialiseProgram, learnProgram } from "./model_programs.ts";
 import { type Counters, FRESH, learnScalars } from "./schedule.ts";
-import { averagedNetworks, elements, type ModelStates, modelStates, type StateSpec } from "./states.ts";
+import { averagedNetworks, elements, freshValues, type ModelStates, modelStates } from "./states.ts";
 
 /** How to open a model. */
 export interface ModelOptions extends DeviceOptions {
@@ -88,8 +87,7 @@ export class CoopFlow implements AsyncDisposable {
       const { seed, ...device } = options;
       const full = parseConfig(seed === undefined ? config : { ...config, seed });
       const states = modelStates(full);
-      const opening = { ...device, compile: compileOptionsOf(full) };
-      const engine = Engine.open(opening, states.all, (spec) => spec.init(full.seed));
+      const engine = Engine.open(device, states.all, freshValues(full.seed));
       return new CoopFlow(full, FRESH, engine, states);
     });
   }
@@ -107,9 +105,9 @@ export class CoopFlow implements AsyncDisposable {
   static fromCheckpoint(checkpoint: Checkpoint, options: DeviceOptions = {}): CoopFlow {
     const { config, counters, values } = checkpoint;
     const states = modelStates(config);
-    const valueOf = (spec: StateSpec): Float32Array => values.get(spec.name) ?? spec.init(config.seed);
-    const opening = { ...options, compile: compileOptionsOf(config) };
-    return new CoopFlow(config, counters, Engine.open(opening, states.all, valueOf), states);
+    const fresh = freshValues(config.seed);
+    const engine = Engine.open(options, states.all, (spec, device) => values.get(spec.name) ?? fresh(spec, device));
+    return new CoopFlow(config, counters, engine, states);
   }
 
   /** The complete configuration. */
@@ -164,8 +162,10 @@ export class CoopFlow implements AsyncDisposable {
 
   async #setUp(train: Dataset, signal: AbortSignal | undefined): Promise<SetUpEvent> {
     const begin = performance.now();
+    // Beside the initialisation, which takes the longer the larger the model is.
+    this.#engine.prepare("learn", { kind: "learn", config: this.#config });
     const initialisedFrom = this.#counters.initialised ? 0 : await this.#initialise(train, signal);
-    await this.#engine.program("learn", () => learnProgram(this.#config));
+    await this.#engine.program("learn", { kind: "learn", config: this.#config });
     return {
       type: "set-up",
       device: this.device,
@@ -183,7 +183,11 @@ export class CoopFlow implements AsyncDisposable {
     const stream = new BatchStream(train, { seed, batch });
     const images = new Float32Array(stream.elements);
     stream.fill(0, images);
-    const program = await this.#engine.program("initialise", () => initialiseProgram(this.#config, batch));
+    const program = await this.#engine.program("initialise", {
+      kind: "initialise",
+      config: this.#config,
+      images: batch,
+    });
     await this.#engine.run(program, { data: images, key: Uint32Array.of(seed, 0, 0, 0) }, signal);
     await this.#engine.release("initialise");
     const { device } = this.#engine;
@@ -203,7 +207,7 @@ export class CoopFlow implements AsyncDisposable {
     const { seed, training: { batch, iterations }, data: { flip } } = config;
     const stream = new BatchStream(train, { seed, batch, flip });
     const images = new Float32Array(stream.elements);
-    const program = await this.#engine.program("learn", () => learnProgram(config));
+    const program = await this.#engine.program("learn", { kind: "learn", config });
     const from = Math.min(this.#counters.iteration + 1, iterations - 1);
     const until = Math.min(from + profile, iterations);
     program.profile(false); // a call of before may have been left while it measured
@@ -259,7 +263,13 @@ export class CoopFlow implements AsyncDisposable {
   async save(path: string): Promise<void> {
     const { device } = this.#engine;
     const header = { config: this.#config, counters: this.#counters };
-    await writeCheckpoint(path, header, this.#states.all, ({ name, shape }) => device.getState(name, elements(shape)));
+    const room = new Float32Array(Math.max(...this.#states.all.map(({ shape }) => elements(shape))));
+    await writeCheckpoint(path, header, this.#states.all, ({ name, shape }) => {
+      const value = room.subarray(0, elements(shape));
+      device.readState(name, value);
+      return value;
+    });
+    room.buffer.transfer(0);
   }
 
   #expectInitialised(what: string): void {

@@ -12,12 +12,24 @@ import { STATUS } from "../runtime/library.ts";
 import type { Program } from "../runtime/program.ts";
 
 /** Raised when the compiler's output changes without the op table changing. */
-const COMPILER_REVISION = 1;
+const COMPILER_REVISION = 2;
 
-/** Options of {@linkcode loadGraph}. */
-export interface LoadOptions extends CompileOptions {
+/** Options of {@linkcode cachedProgram}. */
+export interface CacheOptions extends CompileOptions {
   /** Where programs are kept; `null` keeps none. Default: `COOPFLOW_CACHE`, else the user's cache folder. */
   readonly cache?: string | null;
+  /** Compile even if there is an entry, and replace it. */
+  readonly fresh?: boolean;
+}
+
+/** A program's bytes, and whether an earlier start compiled them. */
+export interface CachedProgram {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly found: boolean;
+}
+
+/** Options of {@linkcode loadGraph}. */
+export interface LoadOptions extends Omit<CacheOptions, "fresh"> {
   /** State that the device lacks becomes zeros instead of being refused. */
   readonly createMissing?: boolean;
 }
@@ -30,24 +42,13 @@ export function cacheFolder(): string | null {
   return join(base ? base : join(homedir(), ".cache"), "coopflow");
 }
 
-/**
- * Compiles and loads, or loads what an earlier start compiled. An entry that the loader refuses is compiled anew and replaced; a cache that cannot
- * be written is done without.
- */
-export async function loadGraph(device: Device, g: Graph, options: LoadOptions = {}): Promise<Program> {
-  const { cache = cacheFolder(), createMissing = false, ...compile } = options;
-  if (cache === null) return device.load(compileGraph(g, compile).bytes, { createMissing });
+/** Compiles, or reads what an earlier start compiled. A cache that cannot be written is done without. */
+export async function cachedProgram(g: Graph, options: CacheOptions = {}): Promise<CachedProgram> {
+  const { cache = cacheFolder(), fresh = false, ...compile } = options;
+  if (cache === null) return { bytes: compileGraph(g, compile).bytes, found: false };
   const path = join(cache, `${fingerprint(g, compile, String(COMPILER_REVISION))}.cfp`);
-  const found = await readFile(path).then((bytes) => new Uint8Array(bytes), () => undefined);
-  if (found) {
-    try {
-      return device.load(found, { createMissing });
-    } catch (error) {
-      const stale = error instanceof NativeError &&
-        (error.code === STATUS.invalidProgram || error.code === STATUS.versionMismatch);
-      if (!stale) throw error;
-    }
-  }
+  const entry = fresh ? undefined : await readFile(path).catch(() => undefined);
+  if (entry) return { bytes: new Uint8Array(entry), found: true };
   const { bytes } = compileGraph(g, compile);
   try {
     await mkdir(cache, { recursive: true });
@@ -55,5 +56,28 @@ export async function loadGraph(device: Device, g: Graph, options: LoadOptions =
   } catch {
     // A full or read-only disk costs the next start a few seconds, nothing else.
   }
-  return device.load(bytes, { createMissing });
+  return { bytes, found: false };
+}
+
+/** Loads what `program` gives; an entry of the cache that the loader refuses is asked for once more, `fresh`. */
+export async function loadCached(
+  device: Device,
+  program: (fresh: boolean) => Promise<CachedProgram>,
+  options: { readonly createMissing?: boolean } = {},
+): Promise<Program> {
+  const { bytes, found } = await program(false);
+  try {
+    return device.load(bytes, options);
+  } catch (error) {
+    const stale = error instanceof NativeError &&
+      (error.code === STATUS.invalidProgram || error.code === STATUS.versionMismatch);
+    if (!found || !stale) throw error;
+  }
+  return device.load((await program(true)).bytes, options);
+}
+
+/** Compiles a graph and loads it, by way of the cache. */
+export function loadGraph(device: Device, g: Graph, options: LoadOptions = {}): Promise<Program> {
+  const { createMissing = false, ...rest } = options;
+  return loadCached(device, (fresh) => cachedProgram(g, { ...rest, fresh }), { createMissing });
 }

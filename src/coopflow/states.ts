@@ -1,7 +1,9 @@
 /** Everything that a model keeps between calls: parameters, buffers, Adam's moments and moving averages. */
 import { Graph } from "../graph/graph.ts";
+import type { Uniforms } from "../nn/initializers.ts";
 import { AVERAGE_PREFIX, type ParamSpec } from "../nn/params.ts";
 import { averageName, momentName } from "../optim/adam.ts";
+import type { Device } from "../runtime/device.ts";
 import { type CoopFlowConfig, energyConfigOf, flowConfigOf } from "./config.ts";
 import { type Averaged, declareModels } from "./programs/program.ts";
 
@@ -9,8 +11,10 @@ import { type Averaged, declareModels } from "./programs/program.ts";
 export interface StateSpec {
   readonly name: string;
   readonly shape: readonly number[];
-  /** Its value in a fresh model. */
-  init(seed: number): Float32Array;
+  /** Its value in a fresh model; `draw` may be a faster way to the same draws. */
+  init(seed: number, draw?: Uniforms): Float32Array;
+  /** Whether that is zeros, which a device makes by itself. */
+  readonly zeros?: boolean;
   /** The state that this one averages (or, for a buffer, repeats). */
   readonly averageOf?: string;
 }
@@ -41,18 +45,38 @@ export function modelStates(config: CoopFlowConfig): ModelStates {
   const add = (specs: readonly ParamSpec[], average: boolean): void => {
     for (const spec of specs) {
       const { name, shape } = spec;
-      all.push({ name, shape, init: (seed) => spec.init(seed) });
+      const init: StateSpec["init"] = (seed, draw) => spec.init(seed, draw);
+      all.push({ name, shape, init });
       if (spec.trainable) {
         const zeros = (): Float32Array => new Float32Array(elements(shape));
-        for (const which of ["m", "v"] as const) all.push({ name: momentName(which, name), shape, init: zeros });
+        for (const which of ["m", "v"] as const) {
+          all.push({ name: momentName(which, name), shape, init: zeros, zeros: true });
+        }
         parameters += elements(shape);
       }
-      if (average) all.push({ name: averageName(name), shape, init: (seed) => spec.init(seed), averageOf: name });
+      if (average) all.push({ name: averageName(name), shape, init, averageOf: name });
     }
   };
   add(flow.params.specs, averaged.flow);
   add(energy.params.specs, averaged.energy);
   return { all, parameters };
+}
+
+/** A fresh model's value of each state, for `Engine.open`; undefined: zeros. A value is good until the next is asked for. */
+export function freshValues(seed: number): (spec: StateSpec, device: Device) => Float32Array | undefined {
+  const drawn: ArrayBuffer[] = [];
+  return ({ averageOf, shape, zeros, init }, device) => {
+    // By now the device has a copy; until the garbage collector comes, the model would be there twice.
+    for (const buffer of drawn.splice(0)) buffer.transfer(0);
+    if (zeros) return undefined;
+    // An average stands behind what it averages, and begins as that.
+    if (averageOf !== undefined) return device.getState(averageOf, elements(shape));
+    return init(seed, (...draw) => {
+      const values = device.uniforms(...draw);
+      drawn.push(values.buffer);
+      return values;
+    });
+  };
 }
 
 /** Number of elements of a shape. */

@@ -3,7 +3,7 @@ import { ShapeError } from "../errors.ts";
 import { state } from "../graph/build.ts";
 import type { Graph, Value } from "../graph/graph.ts";
 import { formatShape, sameShape, type Shape } from "../graph/shape.ts";
-import type { Initializer } from "./initializers.ts";
+import type { Initializer, Uniforms } from "./initializers.ts";
 
 /**
  * What a state is: `gain` = a weight norm's `weight_g` (it has a weight decay and a clip group of its own); `weight` = every other trained
@@ -19,8 +19,8 @@ export interface ParamSpec {
   readonly kind: ParamKind;
   /** Whether an optimizer moves it. */
   readonly trainable: boolean;
-  /** Its first value: a pure function of the seed and the name. */
-  init(seed: number): Float32Array;
+  /** Its first value: a pure function of the seed and the name, whichever way `draw` makes the draws. */
+  init(seed: number, draw?: Uniforms): Float32Array;
 }
 
 /** A spec and the tensor that holds it in one graph. */
@@ -84,7 +84,7 @@ export class Params {
     }
     const stream = `init/${this.#live(full)}`;
     const trainable = kind === "gain" || kind === "weight";
-    const spec: ParamSpec = { name: full, shape, kind, trainable, init: (seed) => init(seed, stream) };
+    const spec: ParamSpec = { name: full, shape, kind, trainable, init: (seed, draw) => init(seed, stream, draw) };
     const value = this.graph.scoped(this.prefix.replace(/\.$/, ""), () => state(this.graph, full, shape));
     this.#entries.set(full, { spec, value });
     return value;

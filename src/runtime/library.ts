@@ -24,6 +24,7 @@ const SYMBOLS = {
   cf_program_profile: { parameters: ["u64", "u32", "buffer"], result: "i32" },
   cf_program_profile_report: { parameters: ["u64", "buffer", "u64", "buffer", "buffer"], result: "i32" },
   cf_program_profile_events: { parameters: ["u64", "buffer", "u64", "buffer", "buffer"], result: "i32" },
+  cf_uniforms: { parameters: ["u64", "u32", "u32", "u32", "buffer", "buffer"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** Status codes that this side gives a meaning to: cf_status in coopflow.h has the same values. */

@@ -109,7 +109,7 @@ int32_t cf_state_set(cf_context ctx, const char* name, uint32_t dtype, const uin
     const std::string key = name_argument(name, op);
     require(dtype <= CF_U32, op, "unknown dtype " + std::to_string(dtype));
     require(rank <= kMaxRank, op, "expected a rank up to " + std::to_string(kMaxRank) + ", found " + std::to_string(rank));
-    require(data != nullptr && (shape != nullptr || rank == 0), op, "data or shape is NULL");
+    require(shape != nullptr || rank == 0, op, "shape is NULL");
     context->set_state(key, static_cast<DType>(dtype), std::vector<uint32_t>(shape, shape + rank), data, bytes);
   });
 }

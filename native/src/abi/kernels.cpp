@@ -5,6 +5,9 @@
 
 #include "abi/direct.h"
 #include "abi/guard.h"
+#include "abi/handles.h"
+#include "cpu/device.h"
+#include "cpu/kernels/random.h"
 #include "program/decode.h"
 
 using namespace cf;
@@ -179,5 +182,15 @@ int32_t cf_langevin_update(cf_context ctx, const float* x, const float* gradient
     if (noise) t.feeds.push_back(noise);
     t.feeds.insert(t.feeds.end(), {&half, &step_size, &move_clamp, &minus, &low, &high});
     run_direct(ctx, op, key_of(op, {count, noise ? 1u : 0u}), make, t);
+  });
+}
+
+int32_t cf_uniforms(cf_context ctx, uint32_t seed, uint32_t stream, uint32_t count, float* out, cf_error* err) noexcept {
+  const char* op = "cf_uniforms";
+  return guarded(op, err, [&] {
+    require(out != nullptr || count == 0, op, "out is NULL");
+    const auto context = Handles::instance().context(ctx, op);
+    const auto draw = CF_PICK(context->device().isa, draw_uniform);
+    draw(cpu::DrawKey{seed, stream, 0, 0, 0}, count, 0, cpu::blocks_of(count), out);
   });
 }

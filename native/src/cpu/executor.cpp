@@ -64,10 +64,12 @@ void Context::set_state(const std::string& name, DType dtype, std::vector<uint32
   if (!s || s->dtype != dtype || s->shape != shape) {
     if (s && s->users)
       invalid(op, "the state " + name + " is " + text(s->dtype, s->shape) + " and a loaded program uses it: it cannot become " + text(dtype, shape));
-    s = make_state(name, dtype, std::move(shape), bytes, false);
+    s = make_state(name, dtype, std::move(shape), bytes, data == nullptr);
     states_[name] = s;
+  } else if (!data) {
+    std::memset(s->data.data(), 0, bytes);
   }
-  std::memcpy(s->data.data(), data, bytes);
+  if (data) std::memcpy(s->data.data(), data, bytes);
 }
 
 void Context::get_state(const std::string& name, void* data, uint64_t bytes) {
@@ -138,6 +140,8 @@ std::shared_ptr<Loaded> Context::load(Program program, bool create_missing) {
   auto p = std::make_shared<Loaded>(std::move(program), device_);
   const std::lock_guard<std::mutex> hold(mutex_);
   check_open();
+  // What the caller freed on the way here (first values, the compiler's buffers) would otherwise stay beneath the arena for good.
+  trim_heap();
   grow(p->arena_bytes, p->scratch_bytes);
   bind(*p, create_missing);
   for (const auto& s : p->bound) ++s->users;

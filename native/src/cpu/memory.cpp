@@ -9,6 +9,10 @@
 #include <unistd.h>
 #endif
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
 #include "common/error.h"
 
 namespace cf::cpu {
@@ -50,5 +54,11 @@ Memory& Memory::operator=(Memory&& other) noexcept {
 }
 
 Memory::~Memory() { std::free(data_); }
+
+void trim_heap() {
+#if defined(__GLIBC__)
+  malloc_trim(0);
+#endif
+}
 
 }  // namespace cf::cpu

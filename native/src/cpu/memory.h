@@ -24,4 +24,7 @@ class Memory {
   uint64_t bytes_ = 0;
 };
 
+/// Gives free pages of the heap back to the system, where the C library can.
+void trim_heap();
+
 }  // namespace cf::cpu
