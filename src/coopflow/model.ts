@@ -1,6 +1,7 @@
 /** A CoopFlow model: learning, sampling, scoring, saving and loading. */
 import { UsageError } from "../errors.ts";
 import { BatchStream } from "../data/batches.ts";
+import { Prefetch } from "../data/prefetch.ts";
 import type { Dataset, Split } from "../data/dataset.ts";
 import type { DeviceInfo, DeviceOptions } from "../runtime/device.ts";
 import { type Checkpoint, readCheckpoint, writeCheckpoint } from "./checkpoint.ts";
@@ -189,19 +190,21 @@ export class CoopFlow implements AsyncDisposable {
   async *#iterate(train: Dataset, signal: AbortSignal | undefined): AsyncGenerator<FitEvent, void, void> {
     const config = this.#config;
     const { seed, training: { batch, iterations }, data: { flip } } = config;
-    const stream = new BatchStream(train, { seed, batch, flip });
-    const images = new Float32Array(stream.elements);
+    const batches = new Prefetch(new BatchStream(train, { seed, batch, flip }));
     const program = await this.#engine.program("learn", () => learnProgram(config));
     while (this.#counters.iteration < iterations) {
       const { iteration } = this.#counters;
       const begin = performance.now();
-      stream.fill(iteration, images);
+      const { images, seconds: dataSeconds } = batches.take(iteration);
       const scalars = learnScalars(config, this.#counters);
       const feeds = { ...scalars, data: images, key: Uint32Array.of(seed, iteration, 0, 0) };
-      const fetches = await this.#engine.run(program, feeds, signal);
+      const running = this.#engine.run(program, feeds, signal);
+      const preparing = iteration + 1 < iterations ? batches.prepareSoon(iteration + 1) : undefined;
+      const fetches = await running.finally(() => preparing);
       if (config.training.stopOnNaN) checkFinite(iteration + 1, fetches);
       this.#counters = nextCounters(this.#counters, fetches);
-      yield iterationEvent(config, this.#counters.iteration, (performance.now() - begin) / 1000, scalars, fetches);
+      const seconds = (performance.now() - begin) / 1000;
+      yield iterationEvent(config, this.#counters.iteration, { seconds, dataSeconds }, scalars, fetches);
     }
   }
 
