@@ -5,7 +5,7 @@ import { DataError, UsageError } from "../errors.ts";
 import { type Dataset, imageElements } from "../data/dataset.ts";
 import { summarise, type Summary } from "../data/describe.ts";
 import { openDataset, type OpenedDataset } from "../data/open.ts";
-import { type DataOptions, openData } from "./data_source.ts";
+import { type DataOptions, decodingProgress } from "./data_source.ts";
 import { listenForInterruption } from "./interruption.ts";
 
 /** The options of the command. */
@@ -27,11 +27,9 @@ export async function dataCommand(path: string, options: DataCommandOptions): Pr
     throw new UsageError(`--grid: expected FILE.png, found ${grid}`);
   }
   using interruption = listenForInterruption((line) => console.error(line));
-  const watch = { signal: interruption.signal, say: (line: string) => console.error(line) };
-  const how = { ...size, crop, background };
-  using data = json === true
-    ? await openDataset(path, { ...how, signal: watch.signal })
-    : await openData(path, how, watch);
+  const { signal } = interruption;
+  const progress = decodingProgress((line) => console.error(line));
+  using data = await openDataset(path, { ...size, crop, background, signal, progress });
   const parts = { training: summarise(data.train), heldout: data.heldout && summarise(data.heldout) };
   if (json === true) console.log(JSON.stringify(jsonOf(path, data, parts)));
   else for (const line of linesOf(data, parts)) console.log(line);
@@ -60,8 +58,8 @@ function jsonOf(path: string, { format, description, unusable }: OpenedDataset, 
   return { path, format, description, ...parts, unusable };
 }
 
-function linesOf({ unusable }: OpenedDataset, { training, heldout }: Parts): string[] {
-  const lines = [...summaryLines("training", training)];
+function linesOf({ format, description, unusable }: OpenedDataset, { training, heldout }: Parts): string[] {
+  const lines = [`${format}: ${description}`, ...summaryLines("training", training)];
   if (heldout !== undefined) lines.push(...summaryLines("held out", heldout));
   lines.push(`files that can't be used: ${unusable.length === 0 ? "none" : unusable.length}`);
   for (const { path, reason } of unusable) lines.push(`  ${path}: ${reason}`);

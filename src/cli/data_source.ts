@@ -1,6 +1,5 @@
 /** The data that a command's options name. */
-import { parseConfig } from "../coopflow/config.ts";
-import type { CoopFlowConfig } from "../coopflow/config.ts";
+import { type CoopFlowConfig, parseConfig } from "../coopflow/config.ts";
 import { UsageError } from "../errors.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { openDataset, type OpenedDataset, type OpenOptions, unusableText } from "../data/open.ts";
@@ -32,16 +31,20 @@ const SIZES = ["height", "width", "channels", "levels"] as const;
 
 /** Opens data and says what it took. */
 export async function openData(path: string, options: OpenOptions, { signal, say }: DataWatch): Promise<OpenedDataset> {
+  const opened = await openDataset(path, { ...options, progress: decodingProgress(say), signal });
+  say(`data: ${opened.format}: ${opened.description}`);
+  if (opened.unusable.length > 0) say(unusableText(opened.unusable));
+  return opened;
+}
+
+/** Says every few seconds how far the decoding of pictures is. */
+export function decodingProgress(say: (line: string) => void): (done: number, total: number) => void {
   let told = performance.now();
-  const progress = (done: number, total: number): void => {
+  return (done, total) => {
     if (performance.now() - told < PROGRESS_INTERVAL) return;
     told = performance.now();
     say(`decoding pictures: ${done.toLocaleString("en-US")} of ${total.toLocaleString("en-US")}`);
   };
-  const opened = await openDataset(path, { ...options, progress, signal });
-  say(`data: ${opened.format}: ${opened.description}`);
-  if (opened.unusable.length > 0) say(unusableText(opened.unusable));
-  return opened;
 }
 
 /**
@@ -75,9 +78,9 @@ export function fitted({ config, stated }: NamedConfig, size: Size | undefined, 
   return parseConfig({ ...config, data: { ...config.data, ...sizes, ...size } });
 }
 
-/** @throws {UsageError} if an option about data is given and no data */
-export function expectNoDataOptions(options: DataOptions & { readonly flip?: boolean }, remedy: string): void {
-  for (const name of ["size", "crop", "background", "strict", "flip"] as const) {
-    if (options[name] !== undefined) throw new UsageError(`--${name}: ${remedy}`);
+/** @throws {UsageError} if one of the options is given */
+export function expectNone(options: Readonly<Record<string, unknown>>, remedy: string): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (value !== undefined) throw new UsageError(`--${name}: ${remedy}`);
   }
 }

@@ -12,7 +12,7 @@ import type { OpenOptions } from "../data/open.ts";
 import { buildInfo } from "../runtime/device.ts";
 import { systemCode, systemReason } from "../io/system_error.ts";
 import { configFrom, type ConfigOptions, type NamedConfig } from "./config_source.ts";
-import { type DataOptions, type DataWatch, expectNoDataOptions, fitted, openData, wishes } from "./data_source.ts";
+import { type DataOptions, type DataWatch, expectNone, fitted, openData, wishes } from "./data_source.ts";
 import { listenForInterruption } from "./interruption.ts";
 import { createPrinter } from "./progress.ts";
 
@@ -67,7 +67,10 @@ export async function trainCommand(options: Partial<TrainCommandOptions>): Promi
 async function startRun(options: TrainCommandOptions, watch: DataWatch): Promise<Job> {
   const named = await configFrom(options);
   const { data: path, crop, background } = options;
-  if (path === undefined) expectNoDataOptions(options, "expected --data with it, found none");
+  if (path === undefined) {
+    const { size, strict } = options;
+    expectNone({ size, crop, background, strict }, "expected --data with it, found none");
+  }
   const data = path === undefined ? await builtIn(named.config) : await openData(path, wishes(named, options), watch);
   try {
     const config = path === undefined ? named.config : fitted(named, options.size, data.train);
@@ -127,10 +130,7 @@ async function openRun(path: string, options: TrainCommandOptions, watch: DataWa
     }
   }
   const { size, crop, background, flip } = options;
-  expectNoDataOptions(
-    { size, crop, background, flip } as DataOptions,
-    "expected nothing that changes the run with --resume, found it",
-  );
+  expectNone({ size, crop, background, flip }, "expected nothing that changes the run with --resume, found it");
   if (options.set.length > 0) {
     throw new UsageError(`--set: expected nothing that changes the run with --resume, found ${options.set[0]}`);
   }

@@ -5,8 +5,8 @@ import { DataError, UsageError } from "../errors.ts";
 import { cacheFolder } from "../io/cache_folder.ts";
 import { RESIZING } from "../io/picture.ts";
 import type { OpenedSplit } from "./dataset.ts";
+import type { Watch } from "./in_order.ts";
 import { decodeToCache, decodeToMemory } from "./picture_cache.ts";
-import { digestPictures, type Watch } from "./picture_decoding.ts";
 import type { PictureFiles } from "./picture_files.ts";
 
 /** How pictures are read. */
@@ -42,13 +42,12 @@ export async function openPictures(
   options: PictureOptions,
 ): Promise<OpenedSplit & { format: string }> {
   const { cache = cacheFolder(), channels } = options;
-  const isCelebA = CELEBA_FOLDER.test(basename(folder)) && found.pictures.every((path) => CELEBA_NAME.test(path));
+  const isCelebA = CELEBA_FOLDER.test(basename(folder)) && found.pictures.every(({ path }) => CELEBA_NAME.test(path));
   const crop = options.crop ?? (isCelebA ? CELEBA_CROP : undefined);
   const height = options.height ?? options.width ?? DEFAULT_SIZE;
   const width = options.width ?? options.height ?? DEFAULT_SIZE;
   const spec = { height, width, channels: channelsOf(channels), crop, background: backgroundOf(options.background) };
-  const files = await digestPictures(folder, found.pictures, options);
-  const job = { ...options, folder, files, spec, greyIfAll: channels === undefined };
+  const job = { ...options, folder, files: found.pictures, spec, greyIfAll: channels === undefined };
   const { dataset, unusable: broken, close } = cache === null
     ? await decodeToMemory(job)
     : await decodeToCache(job, cache);

@@ -114,7 +114,7 @@ const FORMATS: readonly Format[] = [
     folder: "PNG, JPEG or WebP pictures",
     recognises: ({ entries = [] }) => entries.length > 0,
     async open(candidate, options) {
-      const found = await findPictures(candidate.path);
+      const found = await findPictures(candidate.path, options);
       if (found.pictures.length === 0) throw new DataError(unrecognised(candidate));
       return await openPictures(candidate.path, found, options);
     },

@@ -12,7 +12,9 @@ import type { PictureSpec } from "../io/picture.ts";
 import { systemReason } from "../io/system_error.ts";
 import { type Dataset, fromLevels, type Unusable } from "./dataset.ts";
 import { FileDataset } from "./file_dataset.ts";
-import { decodePictures, type PictureFile, type Watch } from "./picture_decoding.ts";
+import type { Watch } from "./in_order.ts";
+import { decodePictures } from "./picture_decoding.ts";
+import type { PictureFile } from "./picture_files.ts";
 
 /** Pictures to decode. */
 export interface PictureJob extends Watch {

@@ -1,5 +1,6 @@
 /** The files below a folder: pictures, and what is none with the reason. */
 
+import { createHash } from "node:crypto";
 import type { Stats } from "node:fs";
 import { open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -7,11 +8,19 @@ import { DataError } from "../errors.ts";
 import { isPicture } from "../io/picture.ts";
 import { systemCode, systemReason } from "../io/system_error.ts";
 import type { Unusable } from "./dataset.ts";
+import { inOrder, throwIfCancelled, type Watch } from "./in_order.ts";
 
-/** What a folder holds; paths are relative to it, with forward slashes, sorted. */
+/** A file that begins like a picture. */
+export interface PictureFile {
+  /** Relative to the folder, with forward slashes. */
+  readonly path: string;
+  /** SHA-256 of its bytes. */
+  readonly digest: string;
+}
+
+/** What a folder holds, sorted by path. */
 export interface PictureFiles {
-  /** Files that begin like pictures. */
-  readonly pictures: readonly string[];
+  readonly pictures: readonly PictureFile[];
   readonly unusable: readonly Unusable[];
 }
 
@@ -20,22 +29,53 @@ const LEFT_OUT = /^\.|^(?:Thumbs\.db|desktop\.ini)$/i;
 const HEAD_BYTES = 12;
 
 /**
- * Looks through a folder and those below it. Hidden files are passed over; links are followed, but no folder is entered twice.
+ * Looks through a folder and those below it, and reads the pictures. Hidden files are passed over; links are followed, but no folder is entered twice.
  *
  * @throws {DataError} if the folder itself can't be read
+ * @throws {CancelledError} when the signal is given
  */
-export async function findPictures(folder: string): Promise<PictureFiles> {
+export async function findPictures(folder: string, { signal }: Watch): Promise<PictureFiles> {
   const search = new Search(folder);
-  await search.enter("", await stat(folder).catch((error) => unreadable(folder, error)));
-  const byPath = (a: string, b: string): number => a < b ? -1 : 1;
-  return {
-    pictures: search.pictures.sort(byPath),
-    unusable: search.unusable.sort((a, b) => byPath(a.path, b.path)),
-  };
+  await search.run();
+  const pictures: PictureFile[] = [];
+  const unusable = search.unusable;
+  for await (const file of inOrder(search.files.sort(byText), (path) => examine(folder, path))) {
+    throwIfCancelled(signal);
+    if ("reason" in file) unusable.push(file);
+    else pictures.push(file);
+  }
+  return { pictures, unusable: unusable.sort((a, b) => byText(a.path, b.path)) };
+}
+
+/** What a file that was found is. */
+async function examine(folder: string, path: string): Promise<PictureFile | Unusable> {
+  try {
+    const file = await open(join(folder, path), "r");
+    try {
+      const head = new Uint8Array(HEAD_BYTES);
+      const { bytesRead } = await file.read(head, 0, HEAD_BYTES, 0);
+      if (bytesRead === 0) return { path, reason: "empty" };
+      if (!isPicture(head.subarray(0, bytesRead))) return { path, reason: "no PNG, JPEG or WebP picture" };
+      return { path, digest: digestOf(await file.readFile()) };
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    return { path, reason: `can't be read: ${systemReason(error)}` };
+  }
+}
+
+/** SHA-256. */
+export function digestOf(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+function byText(a: string, b: string): number {
+  return a < b ? -1 : 1;
 }
 
 class Search {
-  readonly pictures: string[] = [];
+  readonly files: string[] = [];
   readonly unusable: Unusable[] = [];
   readonly #folder: string;
   readonly #entered = new Set<string>();
@@ -44,33 +84,38 @@ class Search {
     this.#folder = folder;
   }
 
-  async enter(path: string, status: Stats): Promise<void> {
+  async run(): Promise<void> {
+    try {
+      await this.#enter("", await stat(this.#folder));
+    } catch (error) {
+      throw new DataError(`cannot read ${this.#folder}: ${systemReason(error)}`, { cause: error });
+    }
+  }
+
+  async #enter(path: string, status: Stats): Promise<void> {
     const identity = `${status.dev}:${status.ino}`;
     if (this.#entered.has(identity)) {
       this.unusable.push({ path, reason: "a link to a folder that is read already" });
       return;
     }
     this.#entered.add(identity);
-    const entries = await readdir(join(this.#folder, path), { withFileTypes: true }).catch((error) => {
-      if (path === "") unreadable(this.#folder, error);
-      this.unusable.push({ path, reason: `can't be read: ${systemReason(error)}` });
-      return [];
-    });
-    // Links last, so that a folder is entered where it really is.
-    const links = entries.filter((entry) => entry.isSymbolicLink());
-    for (const entry of [...entries.filter((entry) => !entry.isSymbolicLink()), ...links]) {
-      if (!LEFT_OUT.test(entry.name)) await this.#visit(path === "" ? entry.name : `${path}/${entry.name}`);
+    const entries = await readdir(join(this.#folder, path), { withFileTypes: true });
+    const visible = entries.filter(({ name }) => !LEFT_OUT.test(name));
+    const below = (name: string): string => path === "" ? name : `${path}/${name}`;
+    for (const entry of visible) if (entry.isFile()) this.files.push(below(entry.name));
+    // Links after folders, so that a folder is entered where it really is.
+    const others = visible.filter((entry) => !entry.isFile());
+    for (const isLink of [false, true]) {
+      for (const entry of others) if (entry.isSymbolicLink() === isLink) await this.#visit(below(entry.name));
     }
   }
 
   async #visit(path: string): Promise<void> {
     try {
       const status = await stat(join(this.#folder, path));
-      if (status.isDirectory()) await this.enter(path, status);
-      else if (!status.isFile()) this.unusable.push({ path, reason: "neither a file nor a folder" });
-      else if (status.size === 0) this.unusable.push({ path, reason: "empty" });
-      else if (isPicture(await headOf(join(this.#folder, path)))) this.pictures.push(path);
-      else this.unusable.push({ path, reason: "no PNG, JPEG or WebP picture" });
+      if (status.isDirectory()) await this.#enter(path, status);
+      else if (status.isFile()) this.files.push(path);
+      else this.unusable.push({ path, reason: "neither a file nor a folder" });
     } catch (error) {
       const reason = systemCode(error) === "ELOOP"
         ? "a link that leads to itself"
@@ -78,18 +123,4 @@ class Search {
       this.unusable.push({ path, reason });
     }
   }
-}
-
-async function headOf(path: string): Promise<Uint8Array> {
-  const file = await open(path, "r");
-  try {
-    const { buffer, bytesRead } = await file.read(new Uint8Array(HEAD_BYTES), 0, HEAD_BYTES, 0);
-    return buffer.subarray(0, bytesRead);
-  } finally {
-    await file.close();
-  }
-}
-
-function unreadable(folder: string, error: unknown): never {
-  throw new DataError(`cannot read ${folder}: ${systemReason(error)}`, { cause: error });
 }

@@ -46,7 +46,7 @@ export async function decodePicture(bytes: Uint8Array, spec: PictureSpec): Promi
   const { height, width, channels, crop } = spec;
   try {
     const image = sharp(bytes, { failOn: "warning", limitInputPixels: false });
-    const { space = "", autoOrient: size, width: storedWidth, height: storedHeight } = await image.metadata();
+    const { space = "", hasAlpha, autoOrient: size, width: storedWidth, height: storedHeight } = await image.metadata();
     if (storedWidth * storedHeight > MOST_PIXELS) {
       throw new DataError(`too large: ${storedHeight}×${storedWidth} pixels, expected at most ${MOST_PIXELS} in all`);
     }
@@ -61,8 +61,9 @@ export async function decodePicture(bytes: Uint8Array, spec: PictureSpec): Promi
       const left = Math.round((size.width - crop) / 2);
       upright = upright.extract({ left, top, width: crop, height: crop });
     }
-    const { data, info } = await upright.flatten({ background: spec.background })
-      // Shrinking while decoding JPEG is faster and less exact.
+    if (hasAlpha) upright = upright.flatten({ background: spec.background });
+    // Shrinking while decoding JPEG is faster and less exact.
+    const { data, info } = await upright
       .resize(width, height, { fit: "cover", kernel: "lanczos3", fastShrinkOnLoad: false })
       .toColourspace(channels === 1 ? "b-w" : "srgb").raw().toBuffer({ resolveWithObject: true });
     if (info.channels !== channels) throw new DataError(`expected ${channels} channels, found ${info.channels}`);
@@ -70,7 +71,13 @@ export async function decodePicture(bytes: Uint8Array, spec: PictureSpec): Promi
     return { pixels, isGrey: space === "b-w" || space === "grey16" };
   } catch (error) {
     if (error instanceof DataError) throw error;
-    const [reason = ""] = (error instanceof Error ? error.message : String(error)).split("\n");
-    throw new DataError(`broken: ${reason.replace(/^Vips\w+: |^Input (?:buffer|file) /, "")}`, { cause: error });
+    throw new DataError(`broken: ${reasonOf(error)}`, { cause: error });
   }
+}
+
+/** The decoder's reason in words; a file that ends early is told as a warning, an error or the lack of either. */
+function reasonOf(error: unknown): string {
+  const [line = ""] = (error instanceof Error ? error.message : String(error)).split("\n");
+  if (/premature end|failOn|end of (?:stream|file)|truncated/i.test(line)) return "cut short or damaged";
+  return line.replace(/^Vips\w+: |^\w+: |^Input (?:buffer|file) /, "");
 }
