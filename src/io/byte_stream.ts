@@ -1,6 +1,5 @@
 /** Bytes that are read front to back: of a file, of what a compressed file holds, of a part of either. */
 
-import { createReadStream } from "node:fs";
 import { open } from "node:fs/promises";
 import { Readable, type Transform } from "node:stream";
 import { createGunzip, createInflate } from "node:zlib";
@@ -41,9 +40,12 @@ export class ByteStream implements AsyncDisposable {
    */
   static async open(path: string): Promise<ByteStream> {
     const { size, isGzip } = await inspect(path);
-    const file = createReadStream(path, { highWaterMark: CHUNK_BYTES });
-    if (!isGzip) return new ByteStream(path, translated(path, file), size);
-    return new ByteStream(path, translated(path, through(file, createGunzip())), size * MOST_INFLATION);
+    if (!isGzip) return new ByteStream(path, translated(path, () => fileChunks(path)), size);
+    return new ByteStream(
+      path,
+      translated(path, () => through(fileChunks(path), createGunzip())),
+      size * MOST_INFLATION,
+    );
   }
 
   /** No more bytes than these can come. */
@@ -101,8 +103,7 @@ export class ByteStream implements AsyncDisposable {
 
   /** What these bytes hold, if they are zlib data. */
   inflated(): ByteStream {
-    const rest = Readable.from(this.#parts(Infinity));
-    const chunks = translated(this.label, through(rest, createInflate()));
+    const chunks = translated(this.label, () => through(this.#parts(Infinity), createInflate()));
     return new ByteStream(this.label, chunks, this.#most * MOST_INFLATION);
   }
 
@@ -179,16 +180,34 @@ async function inspect(path: string): Promise<{ size: number; isGzip: boolean }>
   }
 }
 
-function through(from: Readable, into: Transform): Transform {
-  from.on("error", (error) => into.destroy(error));
-  into.on("close", () => from.destroy());
-  return from.pipe(into);
+async function* fileChunks(path: string): AsyncGenerator<Uint8Array, void, undefined> {
+  const file = await open(path, "r");
+  try {
+    for (;;) {
+      const { bytesRead, buffer } = await file.read(new Uint8Array(CHUNK_BYTES), 0, CHUNK_BYTES, null);
+      if (bytesRead === 0) return;
+      yield buffer.subarray(0, bytesRead);
+    }
+  } finally {
+    await file.close();
+  }
 }
 
-/** The same chunks; what goes wrong in words. */
-async function* translated(label: string, chunks: Readable): AsyncGenerator<Uint8Array, void, undefined> {
+/** What `into` makes of the chunks of `from`. */
+function through(from: AsyncIterable<Uint8Array>, into: Transform): Transform {
+  const source = Readable.from(from);
+  source.on("error", (error) => into.destroy(error));
+  into.on("close", () => source.destroy());
+  return source.pipe(into);
+}
+
+/** The same chunks; what goes wrong in words. Nothing is opened before the first is asked for. */
+async function* translated(
+  label: string,
+  chunks: () => AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array, void, undefined> {
   try {
-    yield* chunks;
+    yield* chunks();
   } catch (error) {
     if (error instanceof DataError) throw error;
     const code = systemCode(error) ?? "";
