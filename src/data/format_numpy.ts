@@ -3,7 +3,8 @@
 import { readFile } from "node:fs/promises";
 import { DataError } from "../errors.ts";
 import { ByteStream } from "../io/byte_stream.ts";
-import { NpzArchive, readNpy } from "../io/npy.ts";
+import { listOf, NpzArchive, readNpy } from "../io/npy.ts";
+import { shown } from "../io/shown.ts";
 import { systemReason } from "../io/system_error.ts";
 import type { OpenedSplit } from "./dataset.ts";
 import { tensorImages } from "./tensor_images.ts";
@@ -31,18 +32,13 @@ export async function openNpz(path: string, levels: number | undefined): Promise
   const { names } = archive;
   const name = TRAIN_NAMES.find((known) => names.includes(known)) ?? (names.length === 1 ? names[0] : undefined);
   if (name === undefined) {
-    throw new DataError(`${path}: expected an array named ${TRAIN_NAMES.join(", ")}, found ${shown(names)}`);
+    throw new DataError(`${path}: expected an array named ${TRAIN_NAMES.join(", ")}, found ${listOf(names)}`);
   }
   const apart = HELD_OUT_NAMES.find((known) => names.includes(known));
   const open = async (array: string) =>
-    tensorImages(path, await archive.read(array), { levels, tensor: `array ${array}`, remedy: REMEDY });
+    tensorImages(path, await archive.read(array), { levels, tensor: `array ${shown(array)}`, remedy: REMEDY });
   const train = await open(name);
   const heldout = apart === undefined ? undefined : (await open(apart)).dataset;
   const text = heldout === undefined ? "" : `, ${heldout.count} images held out (array ${apart})`;
   return { train: train.dataset, heldout, description: `${train.description} (array ${name})${text}` };
-}
-
-function shown(names: readonly string[]): string {
-  if (names.length === 0) return "no array";
-  return names.slice(0, 6).join(", ") + (names.length > 6 ? ", …" : "");
 }

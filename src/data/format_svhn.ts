@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { DataError } from "../errors.ts";
 import { allocate, ByteStream } from "../io/byte_stream.ts";
 import { type MatVariable, matVariables, TYPE_BYTES } from "../io/mat5.ts";
+import { shown } from "../io/shown.ts";
 import { type Dataset, fromLevels, type OpenedSplit } from "./dataset.ts";
 
 const TRAIN_FILE = "train_32x32.mat";
@@ -42,7 +43,7 @@ async function load(path: string, name: string): Promise<Dataset> {
     else if (variable.name === "y") labels = await checkLabels(path, variable);
   }
   if (images === undefined) {
-    const names = found.length === 0 ? "none" : found.slice(0, 6).map((text) => JSON.stringify(text)).join(", ");
+    const names = found.length === 0 ? "none" : found.slice(0, 6).map(shown).join(", ");
     throw new DataError(`${path}: expected variables X (images) and y (labels) as in SVHN's files, found ${names}`);
   }
   const [height = 0, width = 0, channels = 0, count = 1] = images.shape;

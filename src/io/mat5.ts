@@ -5,6 +5,7 @@
 
 import { DataError } from "../errors.ts";
 import { ByteStream } from "./byte_stream.ts";
+import { shown } from "./shown.ts";
 
 /** A variable whose values are still in the file. */
 export interface MatVariable {
@@ -125,9 +126,7 @@ async function* variable(matrix: ByteStream): AsyncGenerator<MatVariable, void, 
   const expected = shape.reduce((product, size) => product * size, type === undefined ? 1 : TYPE_BYTES[type]);
   if (type !== undefined && tag.size !== expected) {
     throw new DataError(
-      `${label}: damaged: variable ${JSON.stringify(name)} of ${
-        shape.join("×")
-      } ${type} has ${tag.size} bytes, not ${expected}`,
+      `${label}: damaged: variable ${shown(name)} of ${shape.join("×")} ${type} has ${tag.size} bytes, not ${expected}`,
     );
   }
   const values = tag.small === undefined ? matrix.part(tag.size) : ByteStream.of(label, tag.small);

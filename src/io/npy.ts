@@ -3,6 +3,7 @@
 import { unzipSync } from "fflate";
 import { DataError } from "../errors.ts";
 import { ByteStream, MOST_INFLATION } from "./byte_stream.ts";
+import { shown } from "./shown.ts";
 import { DTYPE_BYTES, elementCount, type FileDtype, type FileTensor } from "./tensor.ts";
 
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59] as const;
@@ -58,7 +59,7 @@ function parseHeader(header: string, label: string): { dtype: FileDtype; shape: 
   const order = /'fortran_order':\s*(True|False)/.exec(header)?.[1];
   const sizes = /'shape':\s*\(([\dL,\s]*)\)/.exec(header)?.[1];
   if (descr === null || order === undefined || sizes === undefined) {
-    throw new DataError(`${label}: damaged: expected an .npy header, found ${JSON.stringify(header.slice(0, 60))}`);
+    throw new DataError(`${label}: damaged: expected an .npy header, found ${shown(header)}`);
   }
   const [, type] = descr;
   if (type === undefined) throw new DataError(`${label}: expected an array of numbers, found one of records`);
@@ -71,7 +72,7 @@ function parseHeader(header: string, label: string): { dtype: FileDtype; shape: 
   if (dtype === undefined) {
     const known = Object.keys(DTYPES).map((name) => name.replace("|", "")).join(", ");
     throw new DataError(
-      `${label}: expected an array of ${known}, found ${JSON.stringify(type)}; convert it with astype`,
+      `${label}: expected an array of ${known}, found ${shown(type)}; convert it with astype`,
     );
   }
   if (order === "True") {
@@ -95,9 +96,7 @@ export class NpzArchive {
     this.#unzip((name) => {
       if (/^([/\\]|[A-Za-z]:)/.test(name) || name.split(/[/\\]/).includes("..")) {
         throw new DataError(
-          `${label}: expected paths inside the archive, found ${
-            JSON.stringify(name.slice(0, 80))
-          }, which leads out of it; not opened`,
+          `${label}: expected paths inside the archive, found ${shown(name)}, which leads out of it; not opened`,
         );
       }
       if (name.endsWith(".npy")) names.push(name.slice(0, -4));
@@ -108,9 +107,9 @@ export class NpzArchive {
 
   /** Reads an array that is there. */
   async read(name: string): Promise<FileTensor> {
-    const label = `${this.#label}: ${name}`;
+    const label = `${this.#label}: ${shown(name)}`;
     const bytes = this.#unzip((found) => found === `${name}.npy`)[`${name}.npy`];
-    if (bytes === undefined) throw new DataError(`${label}: expected this array, found ${this.names.join(", ")}`);
+    if (bytes === undefined) throw new DataError(`${label}: expected this array, found ${listOf(this.names)}`);
     return await readNpy(ByteStream.of(label, bytes));
   }
 
@@ -120,7 +119,7 @@ export class NpzArchive {
       return unzipSync(bytes, {
         filter: ({ name, originalSize }) => {
           if (originalSize > bytes.length * MOST_INFLATION) {
-            throw new DataError(`${this.#label}: damaged: ${name} claims ${originalSize} bytes`);
+            throw new DataError(`${this.#label}: damaged: ${shown(name)} claims ${originalSize} bytes`);
           }
           return select(name);
         },
@@ -131,4 +130,10 @@ export class NpzArchive {
       throw new DataError(`${this.#label}: cut short or damaged: ${reason}`, { cause: error });
     }
   }
+}
+
+/** Names of arrays for a message. */
+export function listOf(names: readonly string[]): string {
+  if (names.length === 0) return "no array";
+  return names.slice(0, 6).map(shown).join(", ") + (names.length > 6 ? ", …" : "");
 }

@@ -2,6 +2,7 @@
 
 import { DataError } from "../errors.ts";
 import type { ByteStream } from "./byte_stream.ts";
+import { shown } from "./shown.ts";
 
 /** A file of an archive. */
 export interface TarFile {
@@ -47,11 +48,11 @@ export async function* tarFiles(archive: ByteStream): AsyncGenerator<TarFile, vo
       const path = longPath ?? pathOf(header);
       longPath = undefined;
       checkPath(path, archive.label);
-      const bytes = archive.part(size, `${archive.label}: ${path}`);
+      const bytes = archive.part(size, `${archive.label}: ${shown(path)}`);
       if (type === "0" || type === "7") yield { path, size, bytes };
       else if (type !== "5") {
         throw new DataError(
-          `${archive.label}: expected files and folders, found ${JSON.stringify(path)}, a link or device; not opened`,
+          `${archive.label}: expected files and folders, found ${shown(path)}, a link or device; not opened`,
         );
       }
       await bytes.drain();
@@ -86,9 +87,7 @@ function checkPath(path: string, label: string): void {
   const parts = path.split(/[/\\]/);
   if (!/^([/\\]|[A-Za-z]:)/.test(path) && !parts.includes("..")) return;
   throw new DataError(
-    `${label}: expected paths inside the archive, found ${
-      JSON.stringify(path.slice(0, 80))
-    }, which leads out of it; not opened`,
+    `${label}: expected paths inside the archive, found ${shown(path)}, which leads out of it; not opened`,
   );
 }
 

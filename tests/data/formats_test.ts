@@ -157,7 +157,7 @@ describe("openDataset, of NumPy files", () => {
     );
     assertStringIncludes(
       await failure("set.npz", npz({ images: npy("|O", [1], images) })),
-      "images: expected an array of numbers",
+      '"images": expected an array of numbers',
     );
     assertStringIncludes(
       await failure("set.npz", npz({ "../images": array })),

@@ -1,5 +1,5 @@
 import { deflateSync } from "node:zlib";
-import sharp from "sharp";
+import sharp, { type Sharp } from "sharp";
 import { describe, it } from "@std/testing/bdd";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { CancelledError, CoopFlowError, DataError, UsageError } from "../../src/errors.ts";
@@ -11,7 +11,7 @@ import { concat } from "./files.ts";
 const SIZE = 8;
 
 /** A picture whose left half is `left`, the right half `right`. */
-function halves(left: readonly number[], right: readonly number[], width = 2 * SIZE, height = 2 * SIZE): sharp.Sharp {
+function halves(left: readonly number[], right: readonly number[], width = 2 * SIZE, height = 2 * SIZE): Sharp {
   const channels = left.length as 1 | 2 | 3 | 4;
   const row = Array.from({ length: width }, (_, x) => x < width / 2 ? left : right).flat();
   const data = Uint8Array.from({ length: height * row.length }, (_, i) => row[i % row.length] ?? 0);
@@ -41,7 +41,7 @@ function assertNear(found: readonly number[], expected: readonly number[], toler
 
 /** Writes pictures to a folder and opens it. */
 async function withPictures(
-  files: Readonly<Record<string, Uint8Array | sharp.Sharp>>,
+  files: Readonly<Record<string, Uint8Array | Sharp>>,
   options: OpenOptions,
   body: (opened: OpenedDataset, folder: string) => Promise<void> | void,
 ): Promise<void> {
