@@ -123,7 +123,7 @@ export interface TarEntry {
 export function tar(entries: readonly TarEntry[]): Uint8Array<ArrayBuffer> {
   const blocks = entries.flatMap(({ path, data = new Uint8Array(0), type = "0" }) => {
     const header = new Uint8Array(512);
-    header.set(latin1(path).subarray(0, 100));
+    header.set(latin1(path).subarray(0, 100)); // a longer one is told in an entry before
     header.set(latin1(data.length.toString(8).padStart(11, "0")), 124);
     header.set(latin1("        "), 148);
     header.set(latin1(type), 156);

@@ -262,6 +262,30 @@ describe("openDataset, of CIFAR-10's archives and Python version", () => {
     });
   });
 
+  it("reads the long paths of pax and GNU, and checks them as well", async () => {
+    await withFolder(async (folder) => {
+      const path = `${folder}/set.tar`;
+      const long = (name: string): string => `${"deep/".repeat(30)}${name}`;
+      const gnu = (name: string): TarEntry => ({
+        path: "././@LongLink",
+        type: "L",
+        data: new TextEncoder().encode(`${name}\0`),
+      });
+      const pax = (name: string): TarEntry => {
+        const length = ` path=${name}\n`.length + 3;
+        return { path: "PaxHeader", type: "x", data: new TextEncoder().encode(`${length} path=${name}\n`) };
+      };
+      for (const tell of [gnu, pax]) {
+        const open = async (name: string): Promise<number> => {
+          await Deno.writeFile(path, tar([tell(name), { path: "short", data: cifarBinary(3, images) }]));
+          return (await openDataset(path)).train.count;
+        };
+        assertEquals(await open(long("data_batch_1.bin")), 3);
+        await assertRejects(() => open(long("../../data_batch_1.bin")), DataError, "which leads out of it; not opened");
+      }
+    });
+  });
+
   it("reads a folder of the Python version", async () => {
     await withFolder(async (folder) => {
       for (const { path, data = new Uint8Array(0) } of python) {

@@ -115,8 +115,18 @@ describe("openDataset, of a folder of pictures", () => {
       "5_cmyk.jpg": await halves(RED, RED).toColourspace("cmyk").jpeg({ quality: 100 }).toBuffer(),
       // 6: the top of the scene is on the right of the file.
       "6_rotated.png": await halves(RED, BLUE).withMetadata({ orientation: 6 }).png().toBuffer(),
-      "7_grey_alpha.png": await halves([0, 0], [0, 255]).png().toBuffer(),
+      "7_grey_alpha.png": await halves([0, 0], [0, 255]).toColourspace("b-w").png().toBuffer(),
     };
+    const kinds = await Promise.all(Object.values(files).map((bytes) => sharp(bytes).metadata()));
+    assertEquals(kinds.map(({ space, depth }) => `${space} ${depth}`), [
+      "b-w uchar",
+      "srgb uchar",
+      "srgb uchar",
+      "rgb16 ushort",
+      "cmyk uchar",
+      "srgb uchar",
+      "b-w uchar",
+    ]);
     await withPictures(files, {}, ({ train, unusable }) => {
       assertEquals([unusable, train.count, train.channels], [[], 7, 3]);
       assertNear(pixel(train, 0, "left"), [200, 200, 200]);
