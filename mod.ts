@@ -53,7 +53,7 @@ export type {
 export { train } from "./src/coopflow/trainer.ts";
 export type { TrainOptions } from "./src/coopflow/trainer.ts";
 export { newestCheckpoint, readRunConfig, RunDirectory } from "./src/coopflow/run_directory.ts";
-export type { Newest, RunEnvironment } from "./src/coopflow/run_directory.ts";
+export type { Newest, Reading, RunEnvironment } from "./src/coopflow/run_directory.ts";
 export { readCheckpoint } from "./src/coopflow/checkpoint.ts";
 export type { Checkpoint, CheckpointHeader } from "./src/coopflow/checkpoint.ts";
 export { measure } from "./src/coopflow/report.ts";
@@ -63,8 +63,11 @@ export { LIBRARY_VERSION } from "./src/coopflow/version.ts";
 // ---- data
 
 export * as datasets from "./src/coopflow/datasets.ts";
-export type { Dataset, DescribedSplit, ImageSize, Split } from "./src/data/dataset.ts";
-export type { OpenedDataset } from "./src/data/open.ts";
+export type { Dataset, DescribedSplit, ImageSize, Split, Unusable } from "./src/data/dataset.ts";
+export type { Summary } from "./src/data/describe.ts";
+export type { PictureOptions } from "./src/data/format_pictures.ts";
+export type { Watch } from "./src/data/in_order.ts";
+export type { OpenedDataset, OpenOptions } from "./src/data/open.ts";
 
 // ---- metrics and pictures
 

@@ -1,7 +1,7 @@
 /** The commands and their options. */
 import type { Command, OptionValues } from "commander";
 import { LIBRARY_VERSION } from "../coopflow/version.ts";
-import { listOf, oneOf, PROFILED_ITERATIONS, wholeNumber } from "./options.ts";
+import { imageSize, listOf, oneOf, PROFILED_ITERATIONS, wholeNumber } from "./options.ts";
 
 type Commander = typeof import("commander");
 
@@ -34,21 +34,35 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
       .option("--device <name>", "auto or cpu", oneOf("auto", "cpu"), "auto")
       .option("--threads <n>", "threads; 0 = one per physical core", wholeNumber(0, 1024));
 
+  const reading = (command: Command): Command =>
+    command
+      .option("--size <size>", "pictures: make them N×N, or HxW (height×width; default: 32)", imageSize)
+      .option(
+        "--crop <n>",
+        "pictures: first cut a centre square of this side (default: CelebA's aligned faces 140)",
+        FIRST_COUNT,
+      )
+      .option("--background <colour>", "pictures: white, black or #rrggbb behind transparency (default: white)")
+      .option("--strict", "fail if a file can't be used, instead of leaving it out");
+
   devices(
-    define(
-      "train",
-      "Learn from images; without options: handwritten digits",
-      "deno task train --iterations 500 --out runs/first",
-    )
-      .option("--preset <name>", "digits, small or paper", oneOf("digits", "small", "paper"))
-      .option("--config <file>", "JSON configuration, over the preset (or the reference's defaults)")
-      .option("--set <path=value>", "set one field of the configuration; may be repeated", listOf, [])
-      .option("--data <path>", "safetensors file or CIFAR-10 folder; without it the built-in digits")
-      .option("--iterations <n>", "iterations in all", wholeNumber(1))
-      .option("--batch <n>", "images per iteration", FIRST_COUNT)
-      .option("--seed <n>", "seed of everything that is drawn", SEED)
-      .option("--out <dir>", "run directory, new or empty (default: runs/NAME-N)")
-      .option("--resume <dir>", "go on with a run, from its newest checkpoint"),
+    reading(
+      define(
+        "train",
+        "Learn from images; without options: handwritten digits",
+        "deno task train --iterations 500 --out runs/first",
+      )
+        .option("--preset <name>", "digits, small or paper", oneOf("digits", "small", "paper"))
+        .option("--config <file>", "JSON configuration, over the preset (or the reference's defaults)")
+        .option("--set <path=value>", "set one field of the configuration; may be repeated", listOf, [])
+        .option("--data <path>", "file or folder of images, see data --help; without it the built-in digits")
+        .option("--iterations <n>", "iterations in all", wholeNumber(1))
+        .option("--batch <n>", "images per iteration", FIRST_COUNT)
+        .option("--seed <n>", "seed of everything that is drawn", SEED)
+        .option("--out <dir>", "run directory, new or empty (default: runs/NAME-N)")
+        .option("--resume <dir>", "go on with a run, from its newest checkpoint")
+        .option("--flip", "mirror images left to right with probability ½"),
+    ),
   )
     .option(
       "--profile [file]",
@@ -58,6 +72,23 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
     .option("--json", "events as JSON lines on standard output")
     .option("--quiet", "print nothing but errors")
     .action(async (options: OptionValues) => done(await (await import("./train.ts")).trainCommand(options)));
+
+  reading(
+    define(
+      "data",
+      "Describe a data set: what it holds and what can't be used",
+      "deno task data photos --size 32 --grid photos.png",
+    )
+      .argument(
+        "<path>",
+        "folder of pictures (PNG, JPEG, WebP); CIFAR-10 (folder or archive); SVHN (.mat); MNIST (IDX); .npy, .npz or .safetensors",
+      ),
+  )
+    .option("--grid <file>", "write a picture of the first images")
+    .option("--json", "one line of JSON, with the whole histogram")
+    .action(async (path: string, options: OptionValues) =>
+      done(await (await import("./data.ts")).dataCommand(path, options))
+    );
 
   devices(
     define("sample", "Draw images from a trained model", "deno task sample runs/digits-1 --count 64 --out digits.png")

@@ -15,11 +15,14 @@ export interface ConfigOptions {
   readonly iterations?: number;
   readonly batch?: number;
   readonly seed?: number;
+  readonly flip?: boolean;
 }
 
 /** A configuration and what to call runs of it. */
 export interface NamedConfig {
   readonly config: CoopFlowConfig;
+  /** Fields of `data` that the file or an option states; what data are used settles the others. */
+  readonly stated: ReadonlySet<string>;
   readonly name: string;
 }
 
@@ -35,14 +38,20 @@ export async function configFrom(options: ConfigOptions): Promise<NamedConfig> {
   const { preset, config: file } = options;
   const presetName = preset ?? (file === undefined ? "digits" : undefined);
   const tree: Tree = presetName === undefined ? {} : structuredClone(presets[presetName]) as Tree;
-  if (file !== undefined) merge(tree, await readConfigFile(file));
-  for (const text of options.set) assign(tree, text);
-  const { iterations, batch, seed } = options;
-  if (iterations !== undefined) merge(tree, { training: { iterations } });
-  if (batch !== undefined) merge(tree, { training: { batch } });
-  if (seed !== undefined) merge(tree, { seed });
+  const given: Tree = {};
+  const { iterations, batch, seed, flip } = options;
+  const fromFile = file === undefined ? {} : await readConfigFile(file);
+  for (const target of [tree, given]) {
+    merge(target, structuredClone(fromFile));
+    for (const text of options.set) assign(target, text);
+    if (iterations !== undefined) merge(target, { training: { iterations } });
+    if (batch !== undefined) merge(target, { training: { batch } });
+    if (seed !== undefined) merge(target, { seed });
+    if (flip === true) merge(target, { data: { flip } });
+  }
   const name = presetName ?? basename(file ?? "run").replace(/\.json$/, "");
-  return { config: parseConfig(tree), name };
+  const stated = new Set(isTree(given["data"]) ? Object.keys(given["data"]) : []);
+  return { config: parseConfig(tree), stated, name };
 }
 
 async function readConfigFile(path: string): Promise<unknown> {

@@ -23,6 +23,13 @@ export function oneOf(...names: readonly string[]): (text: string) => string {
   };
 }
 
+/** A parser for the size of images: `32`, or `48x64` (height×width). */
+export function imageSize(text: string): { height: number; width: number } {
+  const [, height, width] = /^([1-9]\d{0,4})(?:[x×]([1-9]\d{0,4}))?$/.exec(text.trim()) ?? [];
+  if (height !== undefined) return { height: Number(height), width: Number(width ?? height) };
+  throw new InvalidValue(`expected a size such as 32 or 48x64 (height×width), found ${JSON.stringify(text)}`);
+}
+
 /** Collects the values of an option that may be repeated. */
 export function listOf(text: string, before: readonly string[]): string[] {
   return [...before, text];

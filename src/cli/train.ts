@@ -1,17 +1,18 @@
 /** `coopflow train`. */
 import { mkdir } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { join, parse, resolve } from "node:path";
 import { CancelledError, CoopFlowError, UsageError } from "../errors.ts";
 import type { CoopFlowConfig } from "../coopflow/config.ts";
 import { checkDataset } from "../coopflow/inference.ts";
-import { RunDirectory } from "../coopflow/run_directory.ts";
+import { type Reading, RunDirectory } from "../coopflow/run_directory.ts";
 import { train } from "../coopflow/trainer.ts";
 import type { Split } from "../data/dataset.ts";
 import { digits } from "../data/digits.ts";
-import { openDataset } from "../data/open.ts";
+import type { OpenOptions } from "../data/open.ts";
 import { buildInfo } from "../runtime/device.ts";
 import { systemCode, systemReason } from "../io/system_error.ts";
-import { configFrom, type ConfigOptions } from "./config_source.ts";
+import { configFrom, type ConfigOptions, type NamedConfig } from "./config_source.ts";
+import { type DataOptions, type DataWatch, expectNone, fitted, openData, wishes } from "./data_source.ts";
 import { listenForInterruption } from "./interruption.ts";
 import { PROFILED_ITERATIONS } from "./options.ts";
 import { measurePeaks } from "./profile/peaks.ts";
@@ -19,7 +20,7 @@ import { reportProfile } from "./profile/report.ts";
 import { createPrinter } from "./progress.ts";
 
 /** The options of the command. */
-export interface TrainCommandOptions extends ConfigOptions {
+export interface TrainCommandOptions extends ConfigOptions, DataOptions {
   readonly data?: string;
   readonly out?: string;
   readonly resume?: string;
@@ -34,8 +35,9 @@ export interface TrainCommandOptions extends ConfigOptions {
 interface Job {
   readonly run: RunDirectory;
   readonly config: CoopFlowConfig;
-  readonly data: Split;
+  readonly data: Split & { readonly close?: () => void };
   readonly dataPath: string | null;
+  readonly reading: Reading;
 }
 
 /** Runs the command; returns the exit code. */
@@ -44,7 +46,8 @@ export async function trainCommand(options: Partial<TrainCommandOptions>): Promi
   if (given.json && given.quiet) throw new UsageError("expected --json or --quiet, found both");
   const printer = createPrinter(given);
   using interruption = listenForInterruption((line) => printer.notice(line));
-  const job = given.resume === undefined ? await startRun(given) : await openRun(given.resume, given);
+  const watch = { signal: interruption.signal, say: (line: string) => printer.notice(line) };
+  const job = given.resume === undefined ? await startRun(given, watch) : await openRun(given.resume, given, watch);
   await using run = job.run;
   printer.notice(`run directory: ${run.path}`);
   const { device, threads } = given;
@@ -73,27 +76,43 @@ export async function trainCommand(options: Partial<TrainCommandOptions>): Promi
     throw new CancelledError(`interrupted; go on with --resume ${run.path}`, { cause: error });
   } finally {
     printer.close();
+    job.data.close?.();
   }
   return 0;
 }
 
-async function startRun(options: TrainCommandOptions): Promise<Job> {
-  const { config, name } = await configFrom(options);
-  const dataPath = options.data === undefined ? null : resolve(options.data);
-  const data = await openData(dataPath, config, options.data);
-  buildInfo(); // a library that can't be used is told of before a folder is made
-  const path = options.out ?? await freeFolder(name);
-  return { run: await RunDirectory.create(path, config), config, data, dataPath };
+async function startRun(options: TrainCommandOptions, watch: DataWatch): Promise<Job> {
+  const named = await configFrom(options);
+  const { data: path, crop, background } = options;
+  if (path === undefined) {
+    const { size, strict } = options;
+    expectNone({ size, crop, background, strict }, "expected --data with it, found none");
+  }
+  const data = path === undefined ? await builtIn(named.config) : await openData(path, wishes(named, options), watch);
+  try {
+    const config = path === undefined ? named.config : fitted(named, options.size, data.train);
+    checkSplit(config, data);
+    buildInfo(); // a library that can't be used is told of before a folder is made
+    const run = await RunDirectory.create(options.out ?? await freeFolder(nameOf(named, options)), config);
+    return { run, config, data, dataPath: path === undefined ? null : resolve(path), reading: { crop, background } };
+  } catch (error) {
+    data.close?.();
+    throw error;
+  }
 }
 
-/** Opens the data and checks that it is what the configuration says, before anything is written. */
-async function openData(path: string | null, config: CoopFlowConfig, shown?: string): Promise<Split> {
-  const data = path === null ? await builtIn(config) : await openDataset(shown ?? path);
+/** Runs are named after their configuration, or else after their data. */
+function nameOf({ name }: NamedConfig, { preset, config, data }: TrainCommandOptions): string {
+  if (data === undefined || preset !== undefined || config !== undefined) return name;
+  return parse(resolve(data)).name.replaceAll(/[^\w.-]+/g, "_") || name;
+}
+
+/** Checks that the data are what the configuration says, before anything is written. */
+function checkSplit(config: CoopFlowConfig, data: Split): void {
   for (const part of [data.train, data.heldout]) if (part !== undefined) checkDataset(config, part);
-  return data;
 }
 
-async function builtIn(config: CoopFlowConfig): Promise<Split> {
+async function builtIn(config: CoopFlowConfig): Promise<Job["data"]> {
   const data = await digits();
   const { height, width, channels } = config.data;
   const { train: images } = data;
@@ -121,12 +140,14 @@ async function freeFolder(name: string): Promise<string> {
   }
 }
 
-async function openRun(path: string, options: TrainCommandOptions): Promise<Job> {
+async function openRun(path: string, options: TrainCommandOptions, watch: DataWatch): Promise<Job> {
   for (const name of ["preset", "config", "batch", "seed", "out"] as const) {
     if (options[name] !== undefined) {
       throw new UsageError(`--${name}: expected nothing that changes the run with --resume, found ${options[name]}`);
     }
   }
+  const { size, crop, background, flip } = options;
+  expectNone({ size, crop, background, flip }, "expected nothing that changes the run with --resume, found it");
   if (options.set.length > 0) {
     throw new UsageError(`--set: expected nothing that changes the run with --resume, found ${options.set[0]}`);
   }
@@ -139,11 +160,32 @@ async function openRun(path: string, options: TrainCommandOptions): Promise<Job>
       config = { ...config, training: { ...config.training, iterations } };
       await run.writeConfig(config);
     }
-    const recorded = (await run.readEnvironment())?.data;
-    const dataPath = options.data === undefined ? recorded ?? null : resolve(options.data);
-    return { run, config, data: await openData(dataPath, config), dataPath };
+    const before = await run.readEnvironment();
+    const reading = before?.reading ?? {};
+    const dataPath = options.data === undefined ? before?.data ?? null : resolve(options.data);
+    const data = await reopen(dataPath, config, { ...reading, strict: options.strict }, watch);
+    return { run, config, data, dataPath, reading };
   } catch (error) {
     await run.close();
+    throw error;
+  }
+}
+
+async function reopen(
+  path: string | null,
+  config: CoopFlowConfig,
+  options: OpenOptions,
+  watch: DataWatch,
+): Promise<Job["data"]> {
+  const { height, width, channels, levels } = config.data;
+  const data = path === null
+    ? await builtIn(config)
+    : await openData(path, { height, width, channels, levels, ...options }, watch);
+  try {
+    checkSplit(config, data);
+    return data;
+  } catch (error) {
+    data.close?.();
     throw error;
   }
 }

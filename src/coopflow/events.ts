@@ -50,6 +50,11 @@ export interface IterationEvent {
   readonly iteration: number;
   readonly iterations: number;
   readonly seconds: number;
+  /**
+   * Seconds that reading the batch took. All but the first are read while the native call before them runs, so this is the most that learning can have
+   * waited for data.
+   */
+  readonly dataSeconds: number;
   readonly metrics: IterationMetrics;
 }
 

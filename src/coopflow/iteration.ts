@@ -51,7 +51,7 @@ export function nextCounters(counters: Counters, fetches: Fetches): Counters {
 export function iterationEvent(
   config: CoopFlowConfig,
   iteration: number,
-  seconds: number,
+  times: Pick<IterationEvent, "seconds" | "dataSeconds">,
   scalars: Readonly<Record<string, number>>,
   fetches: Fetches,
 ): IterationEvent {
@@ -61,7 +61,7 @@ export function iterationEvent(
     type: "iteration",
     iteration,
     iterations: config.training.iterations,
-    seconds,
+    ...times,
     metrics: {
       flowNll,
       bitsPerDim: bitsPerDim(flowNll, height * width * channels),

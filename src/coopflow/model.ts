@@ -1,6 +1,7 @@
 /** A CoopFlow model: learning, sampling, scoring, saving and loading. */
 import { UsageError } from "../errors.ts";
 import { BatchStream } from "../data/batches.ts";
+import { Prefetch } from "../data/prefetch.ts";
 import type { Dataset, Split } from "../data/dataset.ts";
 import type { DeviceInfo, DeviceOptions } from "../runtime/device.ts";
 import { type Checkpoint, readCheckpoint, writeCheckpoint } from "./checkpoint.ts";
@@ -205,8 +206,7 @@ export class CoopFlow implements AsyncDisposable {
   ): AsyncGenerator<FitEvent, void, void> {
     const config = this.#config;
     const { seed, training: { batch, iterations }, data: { flip } } = config;
-    const stream = new BatchStream(train, { seed, batch, flip });
-    const images = new Float32Array(stream.elements);
+    const batches = new Prefetch(new BatchStream(train, { seed, batch, flip }));
     const program = await this.#engine.program("learn", { kind: "learn", config });
     const from = Math.min(this.#counters.iteration + 1, iterations - 1);
     const until = Math.min(from + profile, iterations);
@@ -215,13 +215,16 @@ export class CoopFlow implements AsyncDisposable {
       const { iteration } = this.#counters;
       if (iteration === from && until > from) program.profile(true);
       const begin = performance.now();
-      stream.fill(iteration, images);
+      const { images, seconds: dataSeconds } = batches.take(iteration);
       const scalars = learnScalars(config, this.#counters);
       const feeds = { ...scalars, data: images, key: Uint32Array.of(seed, iteration, 0, 0) };
-      const fetches = await this.#engine.run(program, feeds, signal);
+      const running = this.#engine.run(program, feeds, signal);
+      const preparing = iteration + 1 < iterations ? batches.prepareSoon(iteration + 1) : undefined;
+      const fetches = await running.finally(() => preparing);
       if (config.training.stopOnNaN) checkFinite(iteration + 1, fetches);
       this.#counters = nextCounters(this.#counters, fetches);
-      yield iterationEvent(config, this.#counters.iteration, (performance.now() - begin) / 1000, scalars, fetches);
+      const seconds = (performance.now() - begin) / 1000;
+      yield iterationEvent(config, this.#counters.iteration, { seconds, dataSeconds }, scalars, fetches);
       if (iteration + 1 !== until || until === from) continue;
       program.profile(false);
       yield { type: "profile", iterations: until - from, profile: program.profileReport() };

@@ -1,12 +1,12 @@
 /** Compiled programs kept on disk between starts: planning a paper-size iteration takes seconds, reading it back none. */
 import { mkdir, readFile } from "node:fs/promises";
-import { homedir } from "node:os";
 import { join } from "node:path";
 import { compileGraph, type CompileOptions } from "../compile/compile.ts";
 import { fingerprint } from "../compile/fingerprint.ts";
 import { NativeError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { writeAtomic } from "../io/atomic.ts";
+import { cacheFolder } from "../io/cache_folder.ts";
 import type { Device } from "../runtime/device.ts";
 import { STATUS } from "../runtime/library.ts";
 import type { Program } from "../runtime/program.ts";
@@ -32,14 +32,6 @@ export interface CachedProgram {
 export interface LoadOptions extends Omit<CacheOptions, "fresh"> {
   /** State that the device lacks becomes zeros instead of being refused. */
   readonly createMissing?: boolean;
-}
-
-/** `COOPFLOW_CACHE` (empty: none), else `XDG_CACHE_HOME`/coopflow, else ~/.cache/coopflow. */
-export function cacheFolder(): string | null {
-  const chosen = Deno.env.get("COOPFLOW_CACHE");
-  if (chosen !== undefined) return chosen === "" ? null : chosen;
-  const base = Deno.env.get("XDG_CACHE_HOME");
-  return join(base ? base : join(homedir(), ".cache"), "coopflow");
 }
 
 /** Compiles, or reads what an earlier start compiled. A cache that cannot be written is done without. */

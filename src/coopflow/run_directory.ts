@@ -5,6 +5,7 @@
 import { mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { CheckpointError, CoopFlowError, DataError, UsageError } from "../errors.ts";
+import type { OpenOptions } from "../data/open.ts";
 import { removeTemporaries, syncFolder, writeAtomic } from "../io/atomic.ts";
 import { cutJsonLines } from "../io/json_lines.ts";
 import { systemCode, systemReason } from "../io/system_error.ts";
@@ -17,10 +18,17 @@ const KEPT = 2;
 const CHECKPOINT = /^iteration_(\d+)\.safetensors$/;
 const PICTURE = /^iteration_(\d+)\.png$/;
 
+/** What was done to the pictures of a data set, besides making them the configured size. */
+export type Reading = Pick<OpenOptions, "crop" | "background">;
+
 /** What a run was made with, beside its configuration. */
 export interface RunEnvironment {
   /** Absolute path of the data; `null`: the built-in digits. */
   readonly data: string | null;
+  /** How its pictures were read. */
+  readonly reading?: Reading;
+  /** Fingerprint of the images. */
+  readonly images?: string;
   readonly library: string;
   readonly threads: number;
   readonly isa: string;

@@ -3,6 +3,7 @@ import process from "node:process";
 import { CancelledError, CoopFlowError } from "../errors.ts";
 import type { Dataset, Split } from "../data/dataset.ts";
 import { imageElements } from "../data/dataset.ts";
+import { fingerprintOf } from "../data/describe.ts";
 import { appendJsonLine } from "../io/json_lines.ts";
 import { writePng } from "../io/png.ts";
 import { imageGrid } from "../metrics/grid.ts";
@@ -12,7 +13,7 @@ import type { CheckpointEvent, IterationEvent, SamplesEvent, TrainEvent } from "
 import { checkDataset } from "./inference.ts";
 import { CoopFlow, type FitOptions } from "./model.ts";
 import { isMeasurable, measure } from "./report.ts";
-import type { RunDirectory, RunEnvironment } from "./run_directory.ts";
+import type { Reading, RunDirectory, RunEnvironment } from "./run_directory.ts";
 import { LIBRARY_VERSION } from "./version.ts";
 
 /** What a run needs. */
@@ -22,6 +23,8 @@ export interface TrainOptions extends DeviceOptions {
   readonly data: Split;
   /** Where the data came from, for a later resume; `null`: the built-in digits. */
   readonly dataPath: string | null;
+  /** How pictures were read, for a later resume. */
+  readonly reading?: Reading;
   /** Images of each kind that the report at the end is made from. Default 1,500. */
   readonly reportImages?: number;
   /** Iterations of this call to measure, as in {@linkcode CoopFlow.fit}. */
@@ -100,7 +103,7 @@ interface Beginning {
 
 /** The model to go on with, or a fresh one. */
 async function begin(options: TrainOptions): Promise<Beginning> {
-  const { run, config, dataPath } = options;
+  const { run, config, data, dataPath, reading } = options;
   const { checkpoint, notices } = await run.newest();
   const before = await run.readEnvironment();
   const device = deviceOptions(options, before);
@@ -112,6 +115,8 @@ async function begin(options: TrainOptions): Promise<Beginning> {
     const { threads, isa } = model.device;
     const now: RunEnvironment = {
       data: dataPath,
+      ...(reading === undefined ? {} : { reading }),
+      images: fingerprintOf(data.train),
       library: LIBRARY_VERSION,
       threads,
       isa,
@@ -148,6 +153,9 @@ function changes(before: RunEnvironment | undefined, now: RunEnvironment): strin
       );
     }
   }
+  if (before?.images !== undefined && before.images !== now.images) {
+    notices.push("data: other images than before: the run goes on, but not bit for bit as it would have");
+  }
   return notices;
 }
 
@@ -174,8 +182,9 @@ function fitOptions(iterations: number, { signal, profile = 0 }: TrainOptions): 
   return { iterations, profile, ...(signal === undefined ? {} : { signal }) };
 }
 
-function metricsLine({ iteration, seconds, metrics }: IterationEvent): Record<string, number | boolean> {
-  return { iteration, ...metrics, seconds: Number(seconds.toFixed(4)) };
+function metricsLine(event: IterationEvent): Record<string, number | boolean> {
+  const { iteration, seconds, dataSeconds, metrics } = event;
+  return { iteration, ...metrics, seconds: Number(seconds.toFixed(4)), dataSeconds: Number(dataSeconds.toFixed(6)) };
 }
 
 /** Writes the picture data | proposals | revised. */

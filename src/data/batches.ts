@@ -52,11 +52,24 @@ function cachedPermutation(seed: number, epoch: number, count: number): Uint32Ar
   return order;
 }
 
+/** One of several processes that learn together, each from its own part of every batch. */
+export interface Shard {
+  /** From 0. */
+  readonly rank: number;
+  /** How many processes there are. */
+  readonly ranks: number;
+}
+
 /** Options of a {@linkcode BatchStream}. */
 export interface BatchOptions {
   readonly seed: number;
   /** Images per batch. */
   readonly batch: number;
+  /**
+   * The batch is the `rank`-th part of a batch of `ranks`·`batch` images: together the processes see what one with that batch size would. Default: the
+   * whole batch.
+   */
+  readonly shard?: Shard;
   /** Mirror each image left to right with probability ½ (the reference does on CIFAR-10 only). Default: no. */
   readonly flip?: boolean;
 }
@@ -67,15 +80,21 @@ export class BatchStream {
   readonly seed: number;
   readonly batch: number;
   readonly flip: boolean;
+  readonly shard: Shard;
 
-  /** @throws {UsageError} if the batch size is not a positive integer */
+  /** @throws {UsageError} if the batch size is not a positive integer, or there is no such rank */
   constructor(dataset: Dataset, options: BatchOptions) {
-    const { seed, batch, flip = false } = options;
+    const { seed, batch, flip = false, shard = { rank: 0, ranks: 1 } } = options;
     if (!Number.isInteger(batch) || batch < 1) throw new UsageError(`expected a positive batch size, got ${batch}`);
+    const { rank, ranks } = shard;
+    if (!Number.isInteger(ranks) || !Number.isInteger(rank) || rank < 0 || rank >= ranks) {
+      throw new UsageError(`expected a rank from 0 to ${ranks - 1}, got ${rank}`);
+    }
     this.dataset = dataset;
     this.seed = seed;
     this.batch = batch;
     this.flip = flip;
+    this.shard = shard;
   }
 
   /** Values of a batch: batch·height·width·channels. */
@@ -93,12 +112,14 @@ export class BatchStream {
     if (into.length !== this.elements) {
       throw new DataError(`expected room for a batch of ${this.elements} values, got ${into.length}`);
     }
-    const { dataset, seed } = this;
-    const indices = batchIndices(seed, iteration, this.batch, dataset.count);
+    const { dataset, seed, batch } = this;
+    const { rank, ranks } = this.shard;
+    const first = rank * batch;
+    const indices = batchIndices(seed, iteration, ranks * batch, dataset.count).subarray(first, first + batch);
     const elements = imageElements(dataset);
     for (const [j, index] of indices.entries()) {
       dataset.read(index, into, j * elements);
-      if (this.flip && (uniforms(seed, FLIP_STREAM, 1, { sample: j, iteration })[0] ?? 1) < 0.5) {
+      if (this.flip && (uniforms(seed, FLIP_STREAM, 1, { sample: first + j, iteration })[0] ?? 1) < 0.5) {
         mirror(into.subarray(j * elements, (j + 1) * elements), dataset.width, dataset.channels);
       }
     }

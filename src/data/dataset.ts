@@ -36,6 +36,21 @@ export interface DescribedSplit extends Split {
   readonly description: string;
 }
 
+/** A file that a data set could not use. */
+export interface Unusable {
+  /** Relative to the data set's folder. */
+  readonly path: string;
+  readonly reason: string;
+}
+
+/** What opening a path gives. */
+export interface OpenedSplit extends DescribedSplit {
+  /** Files that could not be used. */
+  readonly unusable?: readonly Unusable[];
+  /** Closes files that images are read from. */
+  readonly close?: () => void;
+}
+
 /** The size of a data set's images. */
 export type ImageSize = Pick<Dataset, "height" | "width" | "channels">;
 
@@ -132,6 +147,11 @@ export function checkRead(dataset: Dataset, index: number, into: Float32Array, o
   }
 }
 
+/** The value of each level: 2·level/(levels − 1) − 1. */
+export function levelValues(levels: number): Float32Array {
+  return Float32Array.from({ length: levels }, (_, level) => 2 * level / (levels - 1) - 1);
+}
+
 class MemoryDataset implements Dataset {
   readonly name: string;
   readonly count: number;
@@ -150,7 +170,7 @@ class MemoryDataset implements Dataset {
     this.channels = images.channels;
     this.levels = images.levels;
     this.#data = images.data;
-    this.#values = Float32Array.from({ length: images.levels }, (_, level) => 2 * level / (images.levels - 1) - 1);
+    this.#values = levelValues(images.levels);
   }
 
   read(index: number, into: Float32Array, offset: number): void {

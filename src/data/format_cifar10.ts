@@ -1,87 +1,104 @@
-/**
- * CIFAR-10's binary version: files of records, each a label byte and 3×32×32 pixels, plane after plane
- * (A. Krizhevsky: "Learning multiple layers of features from tiny images", 2009).
- */
+/** CIFAR-10: a folder or the archive as downloaded, in its binary or its Python version. */
 
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { DataError } from "../errors.ts";
+import { allocate, ByteStream } from "../io/byte_stream.ts";
 import { systemReason } from "../io/system_error.ts";
-import { type Dataset, type DescribedSplit, fromLevels } from "./dataset.ts";
+import { tarFiles } from "../io/tar.ts";
+import { CHANNELS, countRecords, readBinaryBatch, readPythonBatch, SIZE } from "./cifar10_batch.ts";
+import { type Dataset, fromLevels, type OpenedSplit } from "./dataset.ts";
 
-const SIZE = 32;
-const CHANNELS = 3;
-const PIXELS = SIZE * SIZE;
-const RECORD_BYTES = 1 + CHANNELS * PIXELS;
-const CLASSES = 10;
-const TRAIN_FILE = /^data_batch_\d+\.bin$/;
-const TEST_FILE = "test_batch.bin";
+/** Which of the two versions. */
+export type Cifar10Version = "binary" | "Python";
 
-/** Whether a folder with these names in it looks like CIFAR-10's binary version. */
-export function isCifar10(names: readonly string[]): boolean {
-  return names.some((name) => TRAIN_FILE.test(name));
+const TRAIN_FILE = { binary: /^data_batch_\d+\.bin$/, Python: /^data_batch_\d+$/ } as const;
+const TEST_FILE = { binary: "test_batch.bin", Python: "test_batch" } as const;
+const NAMES = { binary: "data_batch_*.bin", Python: "data_batch_*" } as const;
+
+/** Which version a folder with these names in it holds, if any. */
+export function cifar10Version(names: readonly string[]): Cifar10Version | undefined {
+  return (["binary", "Python"] as const).find((version) => names.some((name) => TRAIN_FILE[version].test(name)));
 }
 
-/** Opens the folder: `data_batch_*.bin` for training, `test_batch.bin`, if there, held out. */
-export async function openCifar10(folder: string): Promise<DescribedSplit> {
-  const names = await reading(folder, () => readdir(folder));
-  const trainFiles = names.filter((name) => TRAIN_FILE.test(name)).sort((a, b) => batchNumber(a) - batchNumber(b));
-  if (trainFiles.length === 0) throw new DataError(`${folder}: expected data_batch_*.bin, found none`);
-  const train = await load(folder, trainFiles, "training");
-  const heldout = names.includes(TEST_FILE) ? await load(folder, [TEST_FILE], "held out") : undefined;
-  const files = `${trainFiles.length} training file${trainFiles.length === 1 ? "" : "s"}`;
-  const test = heldout === undefined ? `no ${TEST_FILE}` : `${heldout.count} images held out (${TEST_FILE})`;
-  return { train, heldout, description: `${train.count} images of 32×32×3 in ${files}, ${test}` };
-}
-
-async function load(folder: string, files: readonly string[], part: string): Promise<Dataset> {
+/** Opens a folder: `data_batch_*` for training, `test_batch`, if there, held out. */
+export async function openCifar10Folder(
+  folder: string,
+  names: readonly string[],
+  version: Cifar10Version,
+): Promise<OpenedSplit> {
+  const train = names.filter((name) => TRAIN_FILE[version].test(name));
+  const files = names.includes(TEST_FILE[version]) ? [...train, TEST_FILE[version]] : train;
   // Sizes first, so that a folder of the wrong kind is refused before it is read.
-  let records = 0;
-  for (const file of files) records += await countRecords(join(folder, file));
-  const data = new Uint8Array(records * CHANNELS * PIXELS);
-  let image = 0;
-  for (const file of files) {
-    const path = join(folder, file);
-    const bytes = await reading(path, () => readFile(path));
-    const count = Math.min(Math.floor(bytes.length / RECORD_BYTES), records - image);
-    for (let record = 0; record < count; record++) {
-      unpack(bytes.subarray(record * RECORD_BYTES, (record + 1) * RECORD_BYTES), data, image++, path, record);
-    }
+  for (const name of files) {
+    const path = join(folder, name);
+    const { size } = await reading(path, () => stat(path));
+    if (version === "binary") countRecords(path, size);
   }
-  if (image !== records) throw new DataError(`${folder}: its files changed while they were read; try again`);
-  return fromLevels({
-    name: `${folder} (${part})`,
-    height: SIZE,
-    width: SIZE,
-    channels: CHANNELS,
-    levels: 256,
-    data,
-  });
+  const batches = new Map<string, Uint8Array>();
+  for (const name of files) batches.set(name, await readBatch(join(folder, name), version));
+  return splitOf(folder, version, batches);
 }
 
-function unpack(record: Uint8Array, data: Uint8Array, image: number, path: string, position: number): void {
-  const label = record[0] ?? CLASSES;
-  if (label >= CLASSES) {
-    throw new DataError(
-      `${path}: expected a label from 0 to ${CLASSES - 1} in record ${position}, found ${label}; ` +
-        `is it CIFAR-10's binary version?`,
+/** Opens the archive; nothing is written to disk. */
+export async function openCifar10Archive(path: string): Promise<OpenedSplit> {
+  await using archive = await ByteStream.open(path);
+  const batches: Record<Cifar10Version, Map<string, Uint8Array>> = { binary: new Map(), Python: new Map() };
+  for await (const { path: inside, size, bytes } of tarFiles(archive)) {
+    const name = inside.split("/").at(-1) ?? "";
+    const version = (["binary", "Python"] as const).find((known) =>
+      TRAIN_FILE[known].test(name) || name === TEST_FILE[known]
     );
+    if (version === undefined) continue;
+    const label = `${path}: ${name}`;
+    if (batches[version].has(name)) throw new DataError(`${label}: expected this file once, found it twice`);
+    const content = version === "binary"
+      ? await readBinaryBatch(bytes, size)
+      : readPythonBatch(label, await bytes.read(size));
+    batches[version].set(name, content);
   }
-  const start = image * CHANNELS * PIXELS;
-  for (let c = 0; c < CHANNELS; c++) {
-    for (let p = 0; p < PIXELS; p++) data[start + p * CHANNELS + c] = record[1 + c * PIXELS + p] ?? 0;
+  const version = cifar10Version([...batches.binary.keys(), ...batches.Python.keys()]);
+  if (version === undefined) {
+    throw new DataError(`${path}: expected an archive with CIFAR-10's data_batch_*, found none`);
   }
+  return splitOf(path, version, batches[version]);
 }
 
-async function countRecords(path: string): Promise<number> {
+async function readBatch(path: string, version: Cifar10Version): Promise<Uint8Array> {
+  if (version === "Python") return readPythonBatch(path, await reading(path, () => readFile(path)));
   const { size } = await reading(path, () => stat(path));
-  if (size === 0) throw new DataError(`${path}: expected CIFAR-10 records, found an empty file`);
-  if (size % RECORD_BYTES !== 0) {
-    throw new DataError(
-      `${path}: expected a multiple of ${RECORD_BYTES} bytes (CIFAR-10 records), found ${size}; is the file cut short?`,
-    );
+  await using file = await ByteStream.open(path);
+  return await readBinaryBatch(file, size);
+}
+
+function splitOf(path: string, version: Cifar10Version, batches: ReadonlyMap<string, Uint8Array>): OpenedSplit {
+  const names = [...batches.keys()].filter((name) => TRAIN_FILE[version].test(name));
+  if (names.length === 0) throw new DataError(`${path}: expected ${NAMES[version]}, found none`);
+  names.sort((a, b) => batchNumber(a) - batchNumber(b));
+  const testBatch = batches.get(TEST_FILE[version]);
+  const train = datasetOf(`${path} (training)`, names.map((name) => batches.get(name) ?? new Uint8Array(0)));
+  const heldout = testBatch === undefined ? undefined : datasetOf(`${path} (held out)`, [testBatch]);
+  const files = `${names.length} training file${names.length === 1 ? "" : "s"}`;
+  const apart = heldout === undefined
+    ? `no ${TEST_FILE[version]}`
+    : `${heldout.count} images held out (${TEST_FILE[version]})`;
+  return { train, heldout, description: `${train.count} images of 32×32×3 in ${files}, ${apart}` };
+}
+
+function datasetOf(name: string, batches: readonly Uint8Array[]): Dataset {
+  const [only] = batches;
+  const data = batches.length === 1 && only !== undefined ? only : joined(name, batches);
+  return fromLevels({ name, height: SIZE, width: SIZE, channels: CHANNELS, levels: 256, data });
+}
+
+function joined(name: string, batches: readonly Uint8Array[]): Uint8Array {
+  const data = allocate(name, batches.reduce((sum, batch) => sum + batch.length, 0));
+  let at = 0;
+  for (const batch of batches) {
+    data.set(batch, at);
+    at += batch.length;
   }
-  return size / RECORD_BYTES;
+  return data;
 }
 
 function batchNumber(name: string): number {

@@ -1,7 +1,8 @@
 /** PNG files. */
 
-import { CoopFlowError, DataError } from "../errors.ts";
+import { DataError } from "../errors.ts";
 import { writeAtomic } from "./atomic.ts";
+import { loadSharp } from "./sharp.ts";
 
 /** 8-bit pixels, row by row, channels interleaved (H×W×C). */
 export interface Pixels {
@@ -46,14 +47,4 @@ export async function encodePng(pixels: Pixels): Promise<Uint8Array> {
  */
 export async function writePng(path: string, pixels: Pixels): Promise<void> {
   await writeAtomic(path, await encodePng(pixels));
-}
-
-async function loadSharp(): Promise<typeof import("sharp").default> {
-  try {
-    // Imported when needed: loading it takes permissions, which importing the library must not.
-    return (await import("sharp")).default;
-  } catch (error) {
-    const [reason] = (error instanceof Error ? error.message : String(error)).split("\n");
-    throw new CoopFlowError(`cannot load the image library sharp, which PNG files need: ${reason}`, { cause: error });
-  }
 }

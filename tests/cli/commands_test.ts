@@ -16,6 +16,7 @@ describe("train and sample", () => {
       assertEquals(first.code, 0, first.err);
       assertEquals(types(first.out), [
         "notice",
+        "notice",
         "set-up",
         "checkpoint",
         "iteration",

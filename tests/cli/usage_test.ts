@@ -35,6 +35,15 @@ const WRONG: readonly [name: string, args: string[], message: string][] = [
     ["train", "--resume", "x", "--batch", "3"],
     "--batch: expected nothing that changes the run with --resume",
   ],
+  ["a size without data", ["train", "--size", "32"], "--size: expected --data with it, found none"],
+  [
+    "a size that is none",
+    ["data", "x", "--size", "32x"],
+    '--size: expected a size such as 32 or 48x64 (height×width), found "32x"',
+  ],
+  ["another crop of a run", ["train", "--resume", "x", "--crop", "8"], "--crop: expected nothing that changes the run"],
+  ["data without a path", ["data"], "<path>: expected this argument"],
+  ["a grid that is no PNG", ["data", "x", "--grid", "y.jpg"], "--grid: expected FILE.png, found y.jpg"],
   ["images that nobody gave", ["train", "--preset", "small"], "expected --data with images of 32×32×3"],
   [
     "an unknown kind of file",

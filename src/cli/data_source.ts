@@ -1,0 +1,86 @@
+/** The data that a command's options name. */
+import { type CoopFlowConfig, parseConfig } from "../coopflow/config.ts";
+import { UsageError } from "../errors.ts";
+import type { Dataset } from "../data/dataset.ts";
+import { openDataset, type OpenedDataset, type OpenOptions, unusableText } from "../data/open.ts";
+import type { NamedConfig } from "./config_source.ts";
+
+/** Rows and columns of images. */
+export interface Size {
+  readonly height: number;
+  readonly width: number;
+}
+
+/** The options that say how data are read. */
+export interface DataOptions {
+  readonly size?: Size;
+  readonly crop?: number;
+  readonly background?: string;
+  readonly strict?: boolean;
+}
+
+/** Who wants to know how reading goes, and who may stop it. */
+export interface DataWatch {
+  readonly signal?: AbortSignal;
+  readonly say: (line: string) => void;
+}
+
+/** How often the decoding of pictures tells how far it is, in milliseconds. */
+const PROGRESS_INTERVAL = 5000;
+const SIZES = ["height", "width", "channels", "levels"] as const;
+
+/** Opens data and says what it took. */
+export async function openData(path: string, options: OpenOptions, { signal, say }: DataWatch): Promise<OpenedDataset> {
+  const opened = await openDataset(path, { ...options, progress: decodingProgress(say), signal });
+  say(`data: ${opened.format}: ${opened.description}`);
+  if (opened.unusable.length > 0) say(unusableText(opened.unusable));
+  return opened;
+}
+
+/** Says every few seconds how far the decoding of pictures is. */
+export function decodingProgress(say: (line: string) => void): (done: number, total: number) => void {
+  let told = performance.now();
+  return (done, total) => {
+    if (performance.now() - told < PROGRESS_INTERVAL) return;
+    told = performance.now();
+    say(`decoding pictures: ${done.toLocaleString("en-US")} of ${total.toLocaleString("en-US")}`);
+  };
+}
+
+/**
+ * What to ask of the data: what the configuration states, and of pictures, which leave more open, also the sizes of a preset that was asked for.
+ */
+export function wishes(
+  { config, stated }: NamedConfig,
+  options: DataOptions & { readonly preset?: string },
+): OpenOptions {
+  const { size, crop, background, strict } = options;
+  const chosen = (key: typeof SIZES[number]): number | undefined =>
+    stated.has(key) || (key !== "levels" && options.preset !== undefined) ? config.data[key] : undefined;
+  return {
+    height: size?.height ?? chosen("height"),
+    width: size?.width ?? chosen("width"),
+    channels: chosen("channels"),
+    levels: chosen("levels"),
+    crop,
+    background,
+    strict,
+  };
+}
+
+/**
+ * The configuration with the sizes of the data, where none are stated.
+ *
+ * @throws {ConfigError} if the networks can't have these sizes
+ */
+export function fitted({ config, stated }: NamedConfig, size: Size | undefined, data: Dataset): CoopFlowConfig {
+  const sizes = Object.fromEntries(SIZES.map((key) => [key, stated.has(key) ? config.data[key] : data[key]]));
+  return parseConfig({ ...config, data: { ...config.data, ...sizes, ...size } });
+}
+
+/** @throws {UsageError} if one of the options is given */
+export function expectNone(options: Readonly<Record<string, unknown>>, remedy: string): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (value !== undefined) throw new UsageError(`--${name}: ${remedy}`);
+  }
+}
