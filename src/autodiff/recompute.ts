@@ -1,10 +1,21 @@
 /** What gradients compute again instead of keeping: marked segments, and large element-wise results. */
+import type { Expr } from "../graph/expr.ts";
 import type { Graph, Node, Segment, Value } from "../graph/graph.ts";
-import { numel } from "../graph/shape.ts";
+import { isDense, numel } from "../graph/shape.ts";
 import { replay } from "./replay.ts";
 
 /** Elements from which a map is made again: a pass over what it reads costs less than the memory from the forward pass to its gradient. */
 const LARGE = 1 << 15;
+
+/** Whether a node adds a bias to what a product or convolution made: that is done as the result is written, and kept in its place. */
+function addsBias({ op, inputs, attrs }: Node): boolean {
+  if (op !== "map" || inputs.length !== 2) return false;
+  const { expr } = attrs as { readonly expr: Expr };
+  const made = (v: Value): boolean =>
+    v.node.op === "view" ? isDense(v.node.attrs.layout) && made(v.node.inputs[0]!) : /^(conv|matmul)$/.test(v.node.op);
+  const bias = ({ node }: Value): boolean => node.op === "view" && node.inputs[0]!.node.op === "state";
+  return expr.kind === "op" && expr.op === "add" && inputs.some(made) && inputs.some(bias);
+}
 
 /**
  * The operands that one backward pass reads. Rules see second runs of
@@ -51,6 +62,7 @@ export class Recomputed {
     const { op } = node;
     if (node.depth !== 0 || node.segment || node.inputs.length === 0) return v;
     if (op !== "view" && op !== "assemble" && !(op === "map" && numel(v.shape) >= LARGE)) return v;
+    if (addsBias(node)) return v;
     const inputs = node.inputs.map((x) => this.#remade(x));
     const same = op !== "map" && inputs.every((x, i) => x === node.inputs[i]);
     if (same) return v;

@@ -1,7 +1,7 @@
 /** One gradient rule per op, or an explicit "not differentiable". */
 import { ShapeError } from "../errors.ts";
 import * as b from "../graph/build.ts";
-import { derivative, E } from "../graph/expr.ts";
+import { derivative, E, input } from "../graph/expr.ts";
 import type { Node, Value } from "../graph/graph.ts";
 import type { Op } from "../graph/attrs.ts";
 import { isInjective } from "../graph/ops.ts";
@@ -74,10 +74,12 @@ const RULES: { readonly [K in Op]: Rule<K> } = {
     node.inputs.map((x, i) => {
       if (!needs(x)) return undefined;
       const slope = derivative(node.attrs.expr, i);
-      if (slope.kind === "const") return b.map([dy!], (bar) => E.mul(bar, slope));
-      // A value of its own: where forward and backward pass are near each other, the slope is made beside the map and kept instead of
-      // the operand; elsewhere it joins the product.
-      const local = b.mapExpr(x.graph, node.inputs, slope, node.attrs.shape);
+      const { shape } = node.attrs;
+      if (node.depth === 0) {
+        return b.mapExpr(x.graph, [...node.inputs, dy!], E.mul(input(node.inputs.length), slope), shape);
+      }
+      // In a loop's body the way back is short: a slope of its own is made beside the map, and kept instead of the operand.
+      const local = b.mapExpr(x.graph, node.inputs, slope, shape);
       return b.mul(dy!, local);
     }),
   reduce: (node, [dy]) => {

@@ -198,6 +198,22 @@ class Block {
     return readers.every((r) => group.has(r as MapNode)) ? group : undefined;
   }
 
+  /** Takes what adds a bias to the node's result out of a group that is another node's epilogue: each then adds its own as it goes. */
+  #detachBias(node: Node, group: Set<MapNode>): Set<MapNode> | undefined {
+    const reader = this.#soleReader(node.outputs[0]!);
+    if (reader?.op !== "map" || reader.inputs.length !== 2 || group.size < 2) return undefined;
+    const { expr } = reader.attrs;
+    const wide = reader.inputs.map(resolve).find((v) => v !== node.outputs[0])?.node;
+    if (expr.kind !== "op" || expr.op !== "add" || expr.args.some((a) => a.kind !== "input")) return undefined;
+    if (wide?.op !== "view" || wide.inputs[0]!.node.op !== "state") return undefined;
+    const { strides } = wide.attrs.layout;
+    if (!strides.every((s, k) => s === (k === strides.length - 1 ? 1 : 0))) return undefined;
+    group.delete(reader);
+    const own = new Set([reader]);
+    this.#cluster.set(reader, own);
+    return own;
+  }
+
   /** The 2×2 pooling that alone reads v, an image. */
   #pool(v: Value): Pool | undefined {
     const view = this.#soleReader(v);
@@ -214,9 +230,11 @@ class Block {
     if (options.epilogues) {
       for (const node of this.#live) {
         const group = this.#epilogue(node);
-        if (!group || epilogueOf.has(group)) continue;
-        epilogueOf.set(group, node);
-        absorbed.set(node, group);
+        if (!group) continue;
+        const own = epilogueOf.has(group) ? this.#detachBias(node, group) : group;
+        if (!own) continue;
+        epilogueOf.set(own, node);
+        absorbed.set(node, own);
       }
     }
     const prologueOf = new Map<Node, Set<MapNode>>();

@@ -12,7 +12,7 @@ import { STATUS } from "../runtime/library.ts";
 import type { Program } from "../runtime/program.ts";
 
 /** Raised when the compiler's output changes without the op table changing. */
-const COMPILER_REVISION = 2;
+const COMPILER_REVISION = 3;
 
 /** Options of {@linkcode cachedProgram}. */
 export interface CacheOptions extends CompileOptions {

@@ -12,7 +12,7 @@ import { TINY } from "./support.ts";
 /** Megabytes that the temporaries of a learning iteration may take. */
 const LIMITS: readonly { preset: PresetName; batch: number; arena: number }[] = [
   { preset: "digits", batch: 64, arena: 65 },
-  { preset: "small", batch: 16, arena: 280 },
+  { preset: "small", batch: 16, arena: 300 },
   { preset: "paper", batch: 4, arena: 660 },
 ];
 
