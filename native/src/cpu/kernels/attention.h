@@ -13,8 +13,8 @@ struct AttentionShape {
   size_t kept_words() const { return (length * length + 31) / 32; }
 };
 
-constexpr size_t kAttentionGrain = 32;   ///< queries or keys that a thread takes at once: whole vectors, and rows of kept bits that end with a word
-constexpr size_t kAttentionRows = 64;    ///< the other side of a block of scores
+constexpr size_t kAttentionGrain = 32;  ///< queries or keys that a thread takes at once: whole vectors, and rows of kept bits that end with a word
+constexpr size_t kAttentionRows = 64;   ///< the other side of a block of scores
 
 /// Weight (h, i, j) is kept when its draw's upper 24 bits reach `threshold`; 0 keeps all.
 struct AttentionDropout {
