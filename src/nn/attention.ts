@@ -9,11 +9,17 @@ import type { Params } from "./params.ts";
 /** Number of heads, contiguous groups of channels. */
 export const HEADS = 4;
 
+// A network has a hundred attentions of three sizes, and a code takes milliseconds.
+const codes = new Map<string, Float32Array<ArrayBuffer>>();
+
 /**
  * Sinusoidal position code [1, length, channels]: [sin | cos] halves of position·10000^(−i/(c/2 − 1)). Rounded to float32 step by step, as the
  * reference computes it: at position 511 the rounding of the angle is not small beside the tolerances.
  */
 export function positionCode(g: Graph, length: number, channels: number): Value {
+  const shape = [1, length, channels];
+  const known = codes.get(`${shape}`);
+  if (known) return constant(g, known, shape);
   const half = channels / 2;
   const data = new Float32Array(length * channels);
   const step = Math.fround(-Math.log(10000) / Math.max(half - 1, 1));
@@ -25,7 +31,8 @@ export function positionCode(g: Graph, length: number, channels: number): Value 
       data[p * channels + half + i] = Math.cos(angle);
     }
   }
-  return constant(g, data, [1, length, channels]);
+  codes.set(`${shape}`, data);
+  return constant(g, data, shape);
 }
 
 /**
