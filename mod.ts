@@ -55,6 +55,10 @@ export { newestCheckpoint, readRunConfig, RunDirectory } from "./src/coopflow/ru
 export type { Newest, RunEnvironment } from "./src/coopflow/run_directory.ts";
 export { readCheckpoint } from "./src/coopflow/checkpoint.ts";
 export type { Checkpoint, CheckpointHeader } from "./src/coopflow/checkpoint.ts";
+export { importReference } from "./src/coopflow/reference_import.ts";
+export type { Imported, ImportOptions } from "./src/coopflow/reference_import.ts";
+export { exportReference } from "./src/coopflow/reference_export.ts";
+export type { ExportOptions } from "./src/coopflow/reference_export.ts";
 export { measure } from "./src/coopflow/report.ts";
 export type { MeasureOptions } from "./src/coopflow/report.ts";
 export { LIBRARY_VERSION } from "./src/coopflow/version.ts";

@@ -1,5 +1,6 @@
 /** The commands and their options. */
 import type { Command, OptionValues } from "commander";
+import type { PresetName } from "../coopflow/presets.ts";
 import { LIBRARY_VERSION } from "../coopflow/version.ts";
 import { listOf, oneOf, wholeNumber } from "./options.ts";
 
@@ -7,6 +8,7 @@ type Commander = typeof import("commander");
 
 const FIRST_COUNT = wholeNumber(1);
 const SEED = wholeNumber(0, 0xffffffff);
+const PRESETS: readonly PresetName[] = ["digits", "small", "paper"];
 
 /**
  * Builds the parser.
@@ -40,7 +42,7 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
       "Learn from images; without options: handwritten digits",
       "deno task train --iterations 500 --out runs/first",
     )
-      .option("--preset <name>", "digits, small or paper", oneOf("digits", "small", "paper"))
+      .option("--preset <name>", PRESETS.join(", "), oneOf(...PRESETS))
       .option("--config <file>", "JSON configuration, over the preset (or the reference's defaults)")
       .option("--set <path=value>", "set one field of the configuration; may be repeated", listOf, [])
       .option("--data <path>", "safetensors file or CIFAR-10 folder; without it the built-in digits")
@@ -82,6 +84,35 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
     .option("--profile", "also print where the time of an iteration goes")
     .option("--json", "one line of JSON")
     .action(async (options: OptionValues) => done(await (await import("./bench.ts")).benchCommand(options)));
+
+  define(
+    "import",
+    "Make a run of a checkpoint of the reference program",
+    "deno task import cifar10.pth.tar runs/cifar10 --preset paper",
+  )
+    .argument("<file>", "FILE.pth.tar (or .pth, .pt) of torch.save, or FILE.safetensors with the reference's names")
+    .argument("<run>", "run directory, new or empty")
+    .option("--preset <name>", `${PRESETS.join(", ")} (default: read off the tensors)`, oneOf(...PRESETS))
+    .option("--config <file>", "JSON configuration, over the preset")
+    .option("--set <path=value>", "set one field of the configuration; may be repeated", listOf, [])
+    .action(async (file: string, run: string, options: OptionValues) =>
+      done(await (await import("./exchange.ts")).importCommand(file, run, options))
+    );
+
+  define(
+    "export",
+    "Write a run's networks for the reference program",
+    "deno task export runs/digits-1 --to digits.pth.tar",
+  )
+    .argument("<run>", "run directory, or a checkpoint file")
+    .requiredOption("--to <file>", "FILE.pth.tar or FILE.safetensors")
+    .option("--live-parameters", "the live parameters even if there are averaged ones")
+    .option("--optimizers", "the optimizers' states too (.pth.tar)")
+    .option("--data-parallel", "names begin with module., as the reference has them on GPUs (.pth.tar)")
+    .option("--epoch <n>", "the epoch that the reference counts on from (.pth.tar)", wholeNumber(0))
+    .action(async (run: string, options: OptionValues) =>
+      done(await (await import("./exchange.ts")).exportCommand(run, options))
+    );
 
   define("parity", "Compare with tensors made by the reference program", "deno task parity golden --only flow langevin")
     .argument("<dir>", "folder of golden tensors")

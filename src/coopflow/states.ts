@@ -18,6 +18,8 @@ export interface StateSpec {
 /** The states of a configuration's models. */
 export interface ModelStates {
   readonly all: readonly StateSpec[];
+  /** Names of what is trained, in the reference's module order. */
+  readonly trained: readonly string[];
   /** Trained numbers of the flow and the energy network. */
   readonly parameters: number;
 }
@@ -37,12 +39,14 @@ export function modelStates(config: CoopFlowConfig): ModelStates {
   const { flow, energy } = declareModels(g, { flow: flowConfigOf(config), energy: energyConfigOf(config) });
   const averaged = averagedNetworks(config);
   const all: StateSpec[] = [];
+  const trained: string[] = [];
   let parameters = 0;
   const add = (specs: readonly ParamSpec[], average: boolean): void => {
     for (const spec of specs) {
       const { name, shape } = spec;
       all.push({ name, shape, init: (seed) => spec.init(seed) });
       if (spec.trainable) {
+        trained.push(name);
         const zeros = (): Float32Array => new Float32Array(elements(shape));
         for (const which of ["m", "v"] as const) all.push({ name: momentName(which, name), shape, init: zeros });
         parameters += elements(shape);
@@ -52,7 +56,7 @@ export function modelStates(config: CoopFlowConfig): ModelStates {
   };
   add(flow.params.specs, averaged.flow);
   add(energy.params.specs, averaged.energy);
-  return { all, parameters };
+  return { all, trained, parameters };
 }
 
 /** Number of elements of a shape. */

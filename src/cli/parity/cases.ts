@@ -1,5 +1,6 @@
 /** Which file is what kind of case. */
 import { actNormInit, coupling, dequantizer, flow, invertibleConv } from "./bijectors.ts";
+import { checkpoint } from "./checkpoint.ts";
 import type { Check } from "./compare.ts";
 import { energyRes, langevin } from "./energies.ts";
 import type { Execute } from "./execute.ts";
@@ -15,7 +16,7 @@ export type RunCase = (golden: Golden, execute: Execute) => Promise<Check[]>;
 /** Kinds of cases; "later": not supported yet, reported as skipped. */
 const KINDS: Readonly<Record<string, RunCase | "later">> = {
   actnorm_init: actNormInit,
-  checkpoint: "later",
+  checkpoint,
   conv_attn_block: convAttnBlock,
   coupling,
   coupling_network: couplingNetwork,

@@ -11,6 +11,8 @@ export type Quantity = keyof typeof TOLERANCES;
 
 /** The table. */
 export const TOLERANCES = {
+  /** What was read from a file. */
+  stored: { absolute: 0 },
   /** Layers, couplings, networks. */
   output: { relative: 3e-5 },
   /** Gradients and Hessian-vector products. */
