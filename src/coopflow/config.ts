@@ -1,6 +1,6 @@
 /** The complete configuration of a CoopFlow: every hyperparameter, each with the reference's default. */
 import { z } from "zod";
-import { ENERGY_DEFAULTS, type EnergyConfig } from "../energy/network.ts";
+import { ENERGY_DEFAULTS, ENERGY_KINDS, type EnergyConfig } from "../energy/network.ts";
 import { LANGEVIN_DEFAULTS } from "../energy/langevin.ts";
 import { ConfigError } from "../errors.ts";
 import { checkFlowConfig, FLOW_DEFAULTS, type FlowConfig } from "../flow/config.ts";
@@ -38,8 +38,15 @@ const FLOW = z.strictObject({
 });
 
 const ENERGY = z.strictObject({
-  kind: z.enum(["res"]).default(ENERGY_DEFAULTS.kind),
-  channels: count(1).default(ENERGY_DEFAULTS.channels).describe("Channels of the first convolution"),
+  kind: z.enum(ENERGY_KINDS).default(ENERGY_DEFAULTS.kind)
+    .describe("Residual with pooling, plain strided convolutions, deep, or deep with spectral norm"),
+  channels: count(1).default(ENERGY_DEFAULTS.channels)
+    .describe("Channels of the first convolution; the reference's deep network has 256"),
+  blocks: count(1).default(ENERGY_DEFAULTS.blocks)
+    .describe("Blocks per level of kinds deep and spectral; the reference has 3 and 5"),
+  shift: z.boolean().default(ENERGY_DEFAULTS.shift).describe("Add a trained number to the energies"),
+  redraw: z.boolean().default(ENERGY_DEFAULTS.redraw)
+    .describe("Kind spectral: draw singular vectors again that became 0; the reference does not"),
 });
 
 const LANGEVIN = z.strictObject({

@@ -66,12 +66,31 @@ function flowOf(network: StoredNetwork): { flow: FlowInput; data: DataInput } {
   };
 }
 
+/** Sides halve in each block, strided convolution or level; the last level with spectral norm does not halve them. */
 function energyOf(network: StoredNetwork): { energy: EnergyInput; data: DataInput } {
-  const stem = network.get("f.0.weight")?.shape;
   const blocks = count(network, /^f\.(\d+)\.conv1\.weight$/);
-  const side = END * 2 ** blocks;
+  const strided = count(network, /^f\.(\d+)\.weight$/) - 2;
+  const levels = count(network, /^res_levels\.(\d+)\./);
+  const kinds = [
+    { kind: "spectral", stem: "conv_in.weight_orig", halvings: levels - 1 },
+    { kind: "deep", stem: "conv_in.weight", halvings: levels },
+    {
+      kind: blocks > 0 || strided === 0 ? "res" : "plain",
+      stem: "f.0.weight",
+      halvings: blocks > 0 ? blocks : strided,
+    },
+  ] as const;
+  const found = kinds.find(({ stem }) => network.has(stem));
+  if (!found) return { energy: {}, data: {} };
+  const side = END * 2 ** Math.max(0, found.halvings);
+  const [channels, channelsIn] = network.get(found.stem)?.shape ?? [];
   return {
-    data: { height: side, width: side, ...(stem ? { channels: stem[1] as 1 | 3 } : {}) },
-    energy: { kind: "res", ...(stem ? { channels: stem[0]! } : {}) },
+    data: { height: side, width: side, channels: channelsIn as 1 | 3 },
+    energy: {
+      kind: found.kind,
+      channels: channels!,
+      ...(levels > 0 ? { blocks: count(network, /^res_levels\.0\.(\d+)\./) } : {}),
+      shift: network.has("A"),
+    },
   };
 }

@@ -80,6 +80,9 @@ describe("reference checkpoints", () => {
     await withFolder(async (folder) => {
       const variants: CoopFlowConfigInput[] = [
         VARIATIONAL,
+        { ...VARIATIONAL, energy: { channels: 2, kind: "plain", shift: true } },
+        { ...VARIATIONAL, energy: { channels: 2, kind: "deep", blocks: 2 } },
+        { ...VARIATIONAL, energy: { channels: 2, kind: "spectral", blocks: 1 } },
         { ...VARIATIONAL, data: { ...VARIATIONAL.data, channels: 3 }, flow: { ...VARIATIONAL.flow, attention: false } },
         { ...VARIATIONAL, flow: { ...VARIATIONAL.flow, scales: [[0, 0], [2, 3], [1, 0]], dequantAttention: false } },
         {

@@ -2,7 +2,7 @@
 import { actNormInit, coupling, dequantizer, flow, invertibleConv } from "./bijectors.ts";
 import { checkpoint } from "./checkpoint.ts";
 import type { Check } from "./compare.ts";
-import { energyRes, langevin } from "./energies.ts";
+import { energyDeepBlock, energyPlain, energyRes, energySnBlock, langevin } from "./energies.ts";
 import type { Execute } from "./execute.ts";
 import type { Golden } from "./golden.ts";
 import { convAttnBlock, couplingNetwork, gatedAttention, gatedConv, reshapes } from "./layers.ts";
@@ -21,10 +21,10 @@ const KINDS: Readonly<Record<string, RunCase | "later">> = {
   coupling,
   coupling_network: couplingNetwork,
   dequantizer,
-  energy_deep_block: "later",
-  energy_plain: "later",
+  energy_deep_block: energyDeepBlock,
+  energy_plain: energyPlain,
   energy_res: energyRes,
-  energy_sn_block: "later",
+  energy_sn_block: energySnBlock,
   flow,
   flow_celeba: "later",
   gated_attention: gatedAttention,
