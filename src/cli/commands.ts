@@ -8,7 +8,7 @@ type Commander = typeof import("commander");
 
 const FIRST_COUNT = wholeNumber(1);
 const SEED = wholeNumber(0, 0xffffffff);
-const PRESETS: readonly PresetName[] = ["digits", "small", "paper"];
+const PRESETS: readonly PresetName[] = ["digits", "small", "paper", "cifar10", "svhn", "celeba32", "celeba64"];
 
 /**
  * Builds the parser.
@@ -88,7 +88,7 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
   define(
     "import",
     "Make a run of a checkpoint of the reference program",
-    "deno task import cifar10.pth.tar runs/cifar10 --preset paper",
+    "deno task import cifar10.pth.tar runs/cifar10 --preset cifar10",
   )
     .argument("<file>", "FILE.pth.tar (or .pth, .pt) of torch.save, or FILE.safetensors with the reference's names")
     .argument("<run>", "run directory, new or empty")

@@ -1,5 +1,5 @@
 /** Which file is what kind of case. */
-import { actNormInit, coupling, dequantizer, flow, invertibleConv } from "./bijectors.ts";
+import { actNormInit, coupling, dequantizer, flow, flowCeleba, invertibleConv } from "./bijectors.ts";
 import { checkpoint } from "./checkpoint.ts";
 import type { Check } from "./compare.ts";
 import { energyDeepBlock, energyPlain, energyRes, energySnBlock, langevin } from "./energies.ts";
@@ -26,7 +26,7 @@ const KINDS: Readonly<Record<string, RunCase | "later">> = {
   energy_res: energyRes,
   energy_sn_block: energySnBlock,
   flow,
-  flow_celeba: "later",
+  flow_celeba: flowCeleba,
   gated_attention: gatedAttention,
   gated_conv: gatedConv,
   gated_conv_aux: gatedConv,
