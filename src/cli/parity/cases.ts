@@ -9,12 +9,13 @@ import { convAttnBlock, couplingNetwork, gatedAttention, gatedConv, reshapes } f
 import { learning } from "./learning.ts";
 import { mixture } from "./mixture.ts";
 import { paper } from "./paper.ts";
+import { reconstruct } from "./reconstruct.ts";
 
 /** Runs one case. */
 export type RunCase = (golden: Golden, execute: Execute) => Promise<Check[]>;
 
-/** Kinds of cases; "later": not supported yet, reported as skipped. */
-const KINDS: Readonly<Record<string, RunCase | "later">> = {
+/** Kinds of cases. */
+const KINDS: Readonly<Record<string, RunCase>> = {
   actnorm_init: actNormInit,
   checkpoint,
   conv_attn_block: convAttnBlock,
@@ -36,12 +37,12 @@ const KINDS: Readonly<Record<string, RunCase | "later">> = {
   mixture_sharp: mixture,
   mixture_smooth: mixture,
   paper,
-  reconstruct: "later",
+  reconstruct,
   reshapes,
 };
 
 /** The kind of the case `name`: the longest kind that the name is, or begins with before a separator (`flow_seed7`, `flow-2`). */
-export function kindOf(name: string): { kind: string; run: RunCase | "later" } | undefined {
+export function kindOf(name: string): { kind: string; run: RunCase } | undefined {
   const fits = Object.keys(KINDS).filter((kind) =>
     name === kind || (name.startsWith(kind) && /^[^a-z]/i.test(name.slice(kind.length)))
   );

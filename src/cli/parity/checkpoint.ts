@@ -1,9 +1,11 @@
 /** `checkpoint`: a file that the reference program saved, and beside it what it holds. */
+import { stat } from "node:fs/promises";
+import { basename } from "node:path";
 import { importReference } from "../../coopflow/reference_import.ts";
 import { type CoopFlowConfig, energyConfigOf, flowConfigOf } from "../../coopflow/config.ts";
 import type { Check } from "./compare.ts";
 import { energyConfig, fieldsOf, flowConfig } from "./configs.ts";
-import type { Execute } from "./execute.ts";
+import { type Execute, SkippedCase } from "./execute.ts";
 import type { Golden } from "./golden.ts";
 import { TOLERANCES } from "./tolerances.ts";
 
@@ -17,6 +19,8 @@ function numbers(config: object): number[] {
 /** Every tensor to the last bit, and the configuration that the names and shapes tell. */
 export async function checkpoint(golden: Golden, _: Execute): Promise<Check[]> {
   const path = golden.path.replace(/\.safetensors$/, ".pth.tar");
+  const exists = await stat(path).then(() => true, () => false);
+  if (!exists) throw new SkippedCase(`expected ${basename(path)} beside it, found none`);
   const { checkpoint: { config, values } } = await importReference(path);
   const tolerance = TOLERANCES.stored;
   return [

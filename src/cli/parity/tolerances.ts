@@ -34,6 +34,7 @@ export const TOLERANCES = {
   chainMiddle: { relative: 3e-4 },
   /** Chaotic: most moves are clamped by then. */
   chainEnd: { relative: 2e-3 },
+  reconstruct: { relative: 2e-4 },
   learningImages: { relative: 3e-3 },
   learningNorms: { relative: 2e-3 },
   learningParameters: { absolute: 1e-4 },
