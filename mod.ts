@@ -22,6 +22,9 @@
 export { CoopFlow } from "./src/coopflow/model.ts";
 export type { DensityOptions, FitOptions, ModelOptions } from "./src/coopflow/model.ts";
 export type { Densities, SampleOptions, Samples } from "./src/coopflow/inference.ts";
+export type { Found, SearchOptions, SearchStep } from "./src/coopflow/search.ts";
+export type { InpaintOptions } from "./src/coopflow/inpaint.ts";
+export type { InterpolateOptions, Interpolation } from "./src/coopflow/interpolate.ts";
 export type { Counters } from "./src/coopflow/schedule.ts";
 
 // ---- configuration

@@ -5,6 +5,7 @@ import { density } from "./programs/density.ts";
 import { initialise } from "./programs/initialise.ts";
 import { learn } from "./programs/learn.ts";
 import type { Averaged, ChainConfig, ModelConfig, ModelProgram } from "./programs/program.ts";
+import { reconstruct } from "./programs/reconstruct.ts";
 import { sample } from "./programs/sample.ts";
 import type { FlowOptimizerConfig, OptimizerConfig } from "./programs/updates.ts";
 
@@ -62,6 +63,32 @@ export function sampleProgram(config: CoopFlowConfig, averaged: Averaged): Model
     chain: chainConfigOf(config),
     averaged,
     undoBound: config.sampling.undoBound,
+  });
+}
+
+/** What both flows make of given latents, without clamps and noise. */
+export function decodeProgram(config: CoopFlowConfig, averaged: Averaged): ModelProgram {
+  return sample({
+    ...modelConfigOf(config),
+    batch: config.training.batch,
+    chain: { steps: config.langevin.steps, noise: false },
+    averaged,
+    undoBound: config.sampling.undoBound,
+    given: ["z"],
+  });
+}
+
+/** One step of the search for the Langevin flow's start. */
+export function reconstructProgram(
+  config: CoopFlowConfig,
+  averaged: Averaged,
+  images: { readonly batch: number; readonly masked: boolean },
+): ModelProgram {
+  return reconstruct({
+    ...images,
+    energy: energyConfigOf(config),
+    steps: config.langevin.steps,
+    averaged: averaged.energy ?? false,
   });
 }
 
