@@ -2,7 +2,7 @@
 import type { Command, OptionValues } from "commander";
 import type { PresetName } from "../coopflow/presets.ts";
 import { LIBRARY_VERSION } from "../coopflow/version.ts";
-import { listOf, oneOf, wholeNumber } from "./options.ts";
+import { listOf, oneOf, positiveNumber, wholeNumber } from "./options.ts";
 
 type Commander = typeof import("commander");
 
@@ -84,6 +84,62 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
     .option("--profile", "also print where the time of an iteration goes")
     .option("--json", "one line of JSON")
     .action(async (options: OptionValues) => done(await (await import("./bench.ts")).benchCommand(options)));
+
+  /** What the commands that search for the chain's start share. */
+  const searches = (command: Command): Command =>
+    devices(
+      command
+        .argument("<run>", "run directory, or a checkpoint file")
+        .option("--images <path>", "data set; without it the built-in digits that are held out")
+        .option("--count <n>", "how many of its images", FIRST_COUNT)
+        .option("--out <file>", "FILE.png (one picture of all) or FILE.safetensors")
+        .option("--iterations <n>", "steps of gradient descent", FIRST_COUNT)
+        .option("--rate <x>", "size of the first step", positiveNumber)
+        .option("--decay <x>", "factor from each step to the next", positiveNumber)
+        .option("--seed <n>", "seed of the starts (default: the run's)", SEED)
+        .option("--live-parameters", "the live parameters even if there are averaged ones"),
+    );
+
+  searches(
+    define(
+      "reconstruct",
+      "Find where the Langevin flow has to start to end at given images",
+      "deno task reconstruct runs/digits-1 --count 16 --out reconstructions.png",
+    ),
+  )
+    .action(async (run: string, options: OptionValues) =>
+      done(await (await import("./search.ts")).reconstructCommand(run, options))
+    );
+
+  searches(
+    define(
+      "inpaint",
+      "Complete images of which a part is hidden",
+      "deno task inpaint runs/digits-1 --mask 2,2,4,4 --completions 8 --out inpainted.png",
+    ),
+  )
+    .option(
+      "--mask <rectangle|file>",
+      "X,Y,WIDTH,HEIGHT to hide, or a PNG whose bright pixels are (default: the middle)",
+    )
+    .option("--completions <n>", "completions of each image", FIRST_COUNT)
+    .action(async (run: string, options: OptionValues) =>
+      done(await (await import("./search.ts")).inpaintCommand(run, options))
+    );
+
+  searches(
+    define(
+      "interpolate",
+      "Walk from image i to image i + count/2, or between random latents",
+      "deno task interpolate runs/digits-1 --count 8 --out interpolations.png",
+    ),
+  )
+    .option("--points <n>", "images of a walk, both ends included", wholeNumber(2))
+    .option("--path <name>", "linear or spherical", oneOf("linear", "spherical"))
+    .option("--random <pairs>", "between this many pairs of random latents instead", FIRST_COUNT)
+    .action(async (run: string, options: OptionValues) =>
+      done(await (await import("./search.ts")).interpolateCommand(run, options))
+    );
 
   define(
     "import",

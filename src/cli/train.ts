@@ -7,11 +7,11 @@ import { checkDataset } from "../coopflow/inference.ts";
 import { RunDirectory } from "../coopflow/run_directory.ts";
 import { train } from "../coopflow/trainer.ts";
 import type { Split } from "../data/dataset.ts";
-import { digits } from "../data/digits.ts";
 import { openDataset } from "../data/open.ts";
 import { buildInfo } from "../runtime/device.ts";
 import { systemCode, systemReason } from "../io/system_error.ts";
 import { configFrom, type ConfigOptions } from "./config_source.ts";
+import { builtIn } from "./data_source.ts";
 import { listenForInterruption } from "./interruption.ts";
 import { createPrinter } from "./progress.ts";
 
@@ -73,16 +73,6 @@ async function startRun(options: TrainCommandOptions): Promise<Job> {
 async function openData(path: string | null, config: CoopFlowConfig, shown?: string): Promise<Split> {
   const data = path === null ? await builtIn(config) : await openDataset(shown ?? path);
   for (const part of [data.train, data.heldout]) if (part !== undefined) checkDataset(config, part);
-  return data;
-}
-
-async function builtIn(config: CoopFlowConfig): Promise<Split> {
-  const data = await digits();
-  const { height, width, channels } = config.data;
-  const { train: images } = data;
-  if (height !== images.height || width !== images.width || channels !== images.channels) {
-    throw new UsageError(`expected --data with images of ${height}×${width}×${channels}, found none given`);
-  }
   return data;
 }
 
