@@ -72,6 +72,12 @@ const optimizer = ({ betas, clip }: OptimizerDefaults) => ({
   clip: limit().default(clip).describe("Gradients are scaled down to this norm, or off"),
   threshold: limit().default("off").describe("An update is skipped unless the norm before clipping is below, or off"),
   warmUp: count(0).default(200).describe("Updates over which the learning rate rises linearly from 0"),
+  clipValue: limit().default("off").describe("Each element of a gradient is limited to ± this, after the norm, or off"),
+  decoupledDecay: z.number().min(0).default(0).describe("AdamW: decay of every trained parameter beside the step"),
+  schedule: z.enum(["constant", "cosine", "step"]).default("constant")
+    .describe("The learning rate after the warm-up: constant, by a cosine to 0 over the iterations, or in steps"),
+  stepEvery: count(1).default(100_000).describe("Schedule step: updates between steps"),
+  stepFactor: positive().max(1).default(0.1).describe("Schedule step: factor of each step"),
   decayLast: fraction().default(0).describe("Over this last part of the iterations the rate falls linearly to 0"),
 });
 

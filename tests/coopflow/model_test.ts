@@ -115,6 +115,32 @@ describe("CoopFlow", () => {
     }
   });
 
+  it("learns with AdamW, clipping by value and a falling rate, each making a difference", async () => {
+    const weights = async (ebm: object): Promise<Float32Array | undefined> => {
+      await using model = await CoopFlow.create({
+        ...TINY,
+        training: { ...TINY.training, ebm: { lr: 1e-2, warmUp: 0, ...ebm } },
+      }, THREADS);
+      await learn(model, 3);
+      let found: Float32Array | undefined;
+      await withFolder(async (folder) => {
+        await model.save(`${folder}/a`);
+        found = (await readCheckpoint(`${folder}/a`)).values.get("ebm.f.0.weight");
+      });
+      return found;
+    };
+    const plain = await weights({});
+    const options = [{ decoupledDecay: 0.5 }, { clipValue: 1e-9 }, { schedule: "cosine" }, {
+      schedule: "step",
+      stepEvery: 1,
+    }];
+    for (const option of options) {
+      const other = await weights(option);
+      assert(other?.every(Number.isFinite));
+      assertNotEquals(other, plain, JSON.stringify(option));
+    }
+  });
+
   it("skips updates whose norm is not below the threshold, and their schedules wait", async () => {
     const strict = { ...TINY, training: { ...TINY.training, flow: { threshold: 1e-9 } } };
     await using model = await CoopFlow.create(strict, THREADS);
