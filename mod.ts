@@ -22,6 +22,9 @@
 export { CoopFlow } from "./src/coopflow/model.ts";
 export type { DensityOptions, FitOptions, ModelOptions } from "./src/coopflow/model.ts";
 export type { Densities, SampleOptions, Samples } from "./src/coopflow/inference.ts";
+export type { Found, SearchOptions, SearchStep } from "./src/coopflow/search.ts";
+export type { InpaintOptions } from "./src/coopflow/inpaint.ts";
+export type { InterpolateOptions, Interpolation } from "./src/coopflow/interpolate.ts";
 export type { Counters } from "./src/coopflow/schedule.ts";
 
 // ---- configuration
@@ -56,6 +59,10 @@ export { newestCheckpoint, readRunConfig, RunDirectory } from "./src/coopflow/ru
 export type { Newest, Reading, RunEnvironment } from "./src/coopflow/run_directory.ts";
 export { readCheckpoint } from "./src/coopflow/checkpoint.ts";
 export type { Checkpoint, CheckpointHeader } from "./src/coopflow/checkpoint.ts";
+export { importReference } from "./src/coopflow/reference_import.ts";
+export type { Imported, ImportOptions } from "./src/coopflow/reference_import.ts";
+export { exportReference } from "./src/coopflow/reference_export.ts";
+export type { ExportOptions } from "./src/coopflow/reference_export.ts";
 export { measure } from "./src/coopflow/report.ts";
 export type { MeasureOptions } from "./src/coopflow/report.ts";
 export { LIBRARY_VERSION } from "./src/coopflow/version.ts";

@@ -1,12 +1,14 @@
 /** The commands and their options. */
 import type { Command, OptionValues } from "commander";
+import type { PresetName } from "../coopflow/presets.ts";
 import { LIBRARY_VERSION } from "../coopflow/version.ts";
-import { imageSize, listOf, oneOf, PROFILED_ITERATIONS, wholeNumber } from "./options.ts";
+import { imageSize, listOf, oneOf, positiveNumber, PROFILED_ITERATIONS, wholeNumber } from "./options.ts";
 
 type Commander = typeof import("commander");
 
 const FIRST_COUNT = wholeNumber(1);
 const SEED = wholeNumber(0, 0xffffffff);
+const PRESETS: readonly PresetName[] = ["digits", "small", "paper", "cifar10", "svhn", "celeba32", "celeba64"];
 
 /**
  * Builds the parser.
@@ -52,7 +54,7 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
         "Learn from images; without options: handwritten digits",
         "deno task train --iterations 500 --out runs/first",
       )
-        .option("--preset <name>", "digits, small or paper", oneOf("digits", "small", "paper"))
+        .option("--preset <name>", PRESETS.join(", "), oneOf(...PRESETS))
         .option("--config <file>", "JSON configuration, over the preset (or the reference's defaults)")
         .option("--set <path=value>", "set one field of the configuration; may be repeated", listOf, [])
         .option("--data <path>", "file or folder of images, see data --help; without it the built-in digits")
@@ -123,6 +125,91 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
     )
     .option("--json [file]", "one line of JSON instead of the text; with FILE: written there, beside the text")
     .action(async (options: OptionValues) => done(await (await import("./bench.ts")).benchCommand(options)));
+
+  /** What the commands that search for the chain's start share. */
+  const searches = (command: Command): Command =>
+    devices(
+      command
+        .argument("<run>", "run directory, or a checkpoint file")
+        .option("--images <path>", "data set; without it the built-in digits that are held out")
+        .option("--count <n>", "how many of its images", FIRST_COUNT)
+        .option("--out <file>", "FILE.png (one picture of all) or FILE.safetensors")
+        .option("--iterations <n>", "steps of gradient descent", FIRST_COUNT)
+        .option("--rate <x>", "size of the first step", positiveNumber)
+        .option("--decay <x>", "factor from each step to the next", positiveNumber)
+        .option("--seed <n>", "seed of the starts (default: the run's)", SEED)
+        .option("--live-parameters", "the live parameters even if there are averaged ones"),
+    );
+
+  searches(
+    define(
+      "reconstruct",
+      "Find where the Langevin flow has to start to end at given images",
+      "deno task reconstruct runs/digits-1 --count 16 --out reconstructions.png",
+    ),
+  )
+    .action(async (run: string, options: OptionValues) =>
+      done(await (await import("./search.ts")).reconstructCommand(run, options))
+    );
+
+  searches(
+    define(
+      "inpaint",
+      "Complete images of which a part is hidden",
+      "deno task inpaint runs/digits-1 --mask 2,2,4,4 --completions 8 --out inpainted.png",
+    ),
+  )
+    .option(
+      "--mask <rectangle|file>",
+      "X,Y,WIDTH,HEIGHT to hide, or a PNG whose bright pixels are (default: the middle)",
+    )
+    .option("--completions <n>", "completions of each image", FIRST_COUNT)
+    .action(async (run: string, options: OptionValues) =>
+      done(await (await import("./search.ts")).inpaintCommand(run, options))
+    );
+
+  searches(
+    define(
+      "interpolate",
+      "Walk from image i to image i + count/2, or between random latents",
+      "deno task interpolate runs/digits-1 --count 8 --out interpolations.png",
+    ),
+  )
+    .option("--points <n>", "images of a walk, both ends included", wholeNumber(2))
+    .option("--path <name>", "linear or spherical", oneOf("linear", "spherical"))
+    .option("--random <pairs>", "between this many pairs of random latents instead", FIRST_COUNT)
+    .action(async (run: string, options: OptionValues) =>
+      done(await (await import("./search.ts")).interpolateCommand(run, options))
+    );
+
+  define(
+    "import",
+    "Make a run of a checkpoint of the reference program",
+    "deno task import cifar10.pth.tar runs/cifar10 --preset cifar10",
+  )
+    .argument("<file>", "FILE.pth.tar (or .pth, .pt) of torch.save, or FILE.safetensors with the reference's names")
+    .argument("<run>", "run directory, new or empty")
+    .option("--preset <name>", `${PRESETS.join(", ")} (default: read off the tensors)`, oneOf(...PRESETS))
+    .option("--config <file>", "JSON configuration, over the preset")
+    .option("--set <path=value>", "set one field of the configuration; may be repeated", listOf, [])
+    .action(async (file: string, run: string, options: OptionValues) =>
+      done(await (await import("./exchange.ts")).importCommand(file, run, options))
+    );
+
+  define(
+    "export",
+    "Write a run's networks for the reference program",
+    "deno task export runs/digits-1 --to digits.pth.tar",
+  )
+    .argument("<run>", "run directory, or a checkpoint file")
+    .requiredOption("--to <file>", "FILE.pth.tar or FILE.safetensors")
+    .option("--live-parameters", "the live parameters even if there are averaged ones")
+    .option("--optimizers", "the optimizers' states too (.pth.tar)")
+    .option("--data-parallel", "names begin with module., as the reference has them on GPUs (.pth.tar)")
+    .option("--epoch <n>", "the epoch that the reference counts on from (.pth.tar)", wholeNumber(0))
+    .action(async (run: string, options: OptionValues) =>
+      done(await (await import("./exchange.ts")).exportCommand(run, options))
+    );
 
   define("parity", "Compare with tensors made by the reference program", "deno task parity golden --only flow langevin")
     .argument("<dir>", "folder of golden tensors")

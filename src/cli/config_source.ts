@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { DataError, UsageError } from "../errors.ts";
-import { type CoopFlowConfig, parseConfig } from "../coopflow/config.ts";
+import { type CoopFlowConfig, type CoopFlowConfigInput, parseConfig } from "../coopflow/config.ts";
 import { type PresetName, presets } from "../coopflow/presets.ts";
 import { parseJson, withoutSchema } from "../coopflow/run_directory.ts";
 import { systemReason } from "../io/system_error.ts";
@@ -29,15 +29,18 @@ export interface NamedConfig {
 type Tree = { [key: string]: unknown };
 
 /**
- * The configuration that the options describe, later ones over earlier ones: preset (digits unless there is a file), file, `--set`, options.
+ * The configuration that the options describe, later ones over earlier ones: preset (or file), file, `--set`, options.
  *
+ * @param base what there is without preset and file; default: digits
  * @throws {ConfigError} naming the field
  * @throws {DataError} if the file can't be read
  */
-export async function configFrom(options: ConfigOptions): Promise<NamedConfig> {
+export async function configFrom(options: ConfigOptions, base?: CoopFlowConfigInput): Promise<NamedConfig> {
   const { preset, config: file } = options;
-  const presetName = preset ?? (file === undefined ? "digits" : undefined);
-  const tree: Tree = presetName === undefined ? {} : structuredClone(presets[presetName]) as Tree;
+  const presetName = preset ?? (file === undefined && base === undefined ? "digits" : undefined);
+  const tree: Tree = presetName === undefined
+    ? file === undefined ? structuredClone(base ?? {}) as Tree : {}
+    : structuredClone(presets[presetName]) as Tree;
   const given: Tree = {};
   const { iterations, batch, seed, flip } = options;
   const fromFile = file === undefined ? {} : await readConfigFile(file);

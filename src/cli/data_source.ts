@@ -1,7 +1,9 @@
 /** The data that a command's options name. */
 import { type CoopFlowConfig, parseConfig } from "../coopflow/config.ts";
 import { UsageError } from "../errors.ts";
-import type { Dataset } from "../data/dataset.ts";
+import { checkDataset } from "../coopflow/inference.ts";
+import { type Dataset, imageElements, type Split } from "../data/dataset.ts";
+import { digits } from "../data/digits.ts";
 import { openDataset, type OpenedDataset, type OpenOptions, unusableText } from "../data/open.ts";
 import type { NamedConfig } from "./config_source.ts";
 
@@ -82,5 +84,54 @@ export function fitted({ config, stated }: NamedConfig, size: Size | undefined, 
 export function expectNone(options: Readonly<Record<string, unknown>>, remedy: string): void {
   for (const [name, value] of Object.entries(options)) {
     if (value !== undefined) throw new UsageError(`--${name}: ${remedy}`);
+  }
+}
+
+/** Images that a file may have to be kept open for. */
+export type ClosableSplit = Split & { readonly close?: () => void };
+
+/**
+ * The built-in digits.
+ *
+ * @param option the option that would have given other data, for errors
+ * @throws {UsageError} if the configuration's images are of another size
+ */
+export async function builtIn(config: CoopFlowConfig, option = "--data"): Promise<ClosableSplit> {
+  const data = await digits();
+  const { height, width, channels } = config.data;
+  const { train: images } = data;
+  if (height !== images.height || width !== images.width || channels !== images.channels) {
+    throw new UsageError(`expected ${option} with images of ${height}×${width}×${channels}, found none given`);
+  }
+  return data;
+}
+
+/**
+ * The first `count` images of a data set, held-out ones if there are any: [count, height, width, channels] in [−1, 1].
+ *
+ * @param path the data set; absent: the built-in digits
+ * @throws {UsageError} if there are fewer
+ */
+export async function firstImages(
+  config: CoopFlowConfig,
+  path: string | undefined,
+  count: number,
+): Promise<Float32Array> {
+  const { height, width, channels } = config.data;
+  const opened: ClosableSplit = path === undefined
+    ? await builtIn(config, "--images")
+    : await openDataset(path, { height, width, channels });
+  try {
+    const data = opened.heldout ?? opened.train;
+    checkDataset(config, data);
+    if (count > data.count) {
+      throw new UsageError(`--count: expected at most the ${data.count} images of ${data.name}, found ${count}`);
+    }
+    const size = imageElements(data);
+    const images = new Float32Array(count * size);
+    for (let i = 0; i < count; i++) data.read(i, images, i * size);
+    return images;
+  } finally {
+    opened.close?.();
   }
 }

@@ -55,7 +55,10 @@ export class MeasuredModel implements Disposable {
   /** Compiles and loads; what is loaded already is given again. */
   program(what: Measurable): Promise<Program> {
     const config = this.#config;
-    return this.#engine.program(what, what === "learn" ? { kind: what, config } : { kind: "phase", config, phase: what });
+    return this.#engine.program(
+      what,
+      what === "learn" ? { kind: what, config } : { kind: "phase", config, phase: what },
+    );
   }
 
   /** Frees a program. */

@@ -1,7 +1,7 @@
 /** Opens the model that a command's argument names. */
 import { stat } from "node:fs/promises";
 import { CheckpointError } from "../errors.ts";
-import { readCheckpoint } from "../coopflow/checkpoint.ts";
+import { type Checkpoint, readCheckpoint } from "../coopflow/checkpoint.ts";
 import { CoopFlow } from "../coopflow/model.ts";
 import { newestCheckpoint, readRunConfig } from "../coopflow/run_directory.ts";
 import { systemReason } from "../io/system_error.ts";
@@ -14,15 +14,18 @@ import type { DeviceOptions } from "../runtime/device.ts";
  * @throws {CheckpointError} if there is none
  */
 export async function openModel(path: string, device: DeviceOptions, say: (line: string) => void): Promise<CoopFlow> {
+  return CoopFlow.fromCheckpoint(await findCheckpoint(path, say), device);
+}
+
+/** The checkpoint that {@linkcode openModel} opens. */
+export async function findCheckpoint(path: string, say: (line: string) => void): Promise<Checkpoint> {
   const found = await stat(path).catch((error) => {
     throw new CheckpointError(`cannot read ${path}: ${systemReason(error)}`, { cause: error });
   });
-  if (!found.isDirectory()) return CoopFlow.fromCheckpoint(await readCheckpoint(path), device);
+  if (!found.isDirectory()) return await readCheckpoint(path);
   await readRunConfig(path);
   const { checkpoint, notices } = await newestCheckpoint(path);
   for (const notice of notices) say(notice);
-  if (checkpoint === undefined) {
-    throw new CheckpointError(`${path}: expected a run with a checkpoint, found none yet; train it first`);
-  }
-  return CoopFlow.fromCheckpoint(checkpoint, device);
+  if (checkpoint !== undefined) return checkpoint;
+  throw new CheckpointError(`${path}: expected a run with a checkpoint, found none yet; train it first`);
 }

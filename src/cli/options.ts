@@ -14,6 +14,13 @@ export function wholeNumber(least: number, most: number = Number.MAX_SAFE_INTEGE
   };
 }
 
+/** A parser for numbers above 0. */
+export function positiveNumber(text: string): number {
+  const value = text.trim() === "" ? NaN : Number(text);
+  if (value > 0 && Number.isFinite(value)) return value;
+  throw new InvalidValue(`expected a number above 0, found ${JSON.stringify(text)}`);
+}
+
 /** A parser for one of a few names. */
 export function oneOf(...names: readonly string[]): (text: string) => string {
   return (text) => {

@@ -7,12 +7,20 @@ import { checkDataset } from "../coopflow/inference.ts";
 import { type Reading, RunDirectory } from "../coopflow/run_directory.ts";
 import { train } from "../coopflow/trainer.ts";
 import type { Split } from "../data/dataset.ts";
-import { digits } from "../data/digits.ts";
 import type { OpenOptions } from "../data/open.ts";
 import { buildInfo } from "../runtime/device.ts";
 import { systemCode, systemReason } from "../io/system_error.ts";
 import { configFrom, type ConfigOptions, type NamedConfig } from "./config_source.ts";
-import { type DataOptions, type DataWatch, expectNone, fitted, openData, wishes } from "./data_source.ts";
+import {
+  builtIn,
+  type ClosableSplit,
+  type DataOptions,
+  type DataWatch,
+  expectNone,
+  fitted,
+  openData,
+  wishes,
+} from "./data_source.ts";
 import { listenForInterruption } from "./interruption.ts";
 import { PROFILED_ITERATIONS } from "./options.ts";
 import { measurePeaks } from "./profile/peaks.ts";
@@ -35,7 +43,7 @@ export interface TrainCommandOptions extends ConfigOptions, DataOptions {
 interface Job {
   readonly run: RunDirectory;
   readonly config: CoopFlowConfig;
-  readonly data: Split & { readonly close?: () => void };
+  readonly data: ClosableSplit;
   readonly dataPath: string | null;
   readonly reading: Reading;
 }
@@ -88,7 +96,9 @@ async function startRun(options: TrainCommandOptions, watch: DataWatch): Promise
     const { size, strict } = options;
     expectNone({ size, crop, background, strict }, "expected --data with it, found none");
   }
-  const data = path === undefined ? await builtIn(named.config) : await openData(path, wishes(named, options), watch);
+  const data: ClosableSplit = path === undefined
+    ? await builtIn(named.config)
+    : await openData(path, wishes(named, options), watch);
   try {
     const config = path === undefined ? named.config : fitted(named, options.size, data.train);
     checkSplit(config, data);
@@ -110,16 +120,6 @@ function nameOf({ name }: NamedConfig, { preset, config, data }: TrainCommandOpt
 /** Checks that the data are what the configuration says, before anything is written. */
 function checkSplit(config: CoopFlowConfig, data: Split): void {
   for (const part of [data.train, data.heldout]) if (part !== undefined) checkDataset(config, part);
-}
-
-async function builtIn(config: CoopFlowConfig): Promise<Job["data"]> {
-  const data = await digits();
-  const { height, width, channels } = config.data;
-  const { train: images } = data;
-  if (height !== images.height || width !== images.width || channels !== images.channels) {
-    throw new UsageError(`expected --data with images of ${height}×${width}×${channels}, found none given`);
-  }
-  return data;
 }
 
 /** `runs/NAME-N` with the first number that is free. */
@@ -176,9 +176,9 @@ async function reopen(
   config: CoopFlowConfig,
   options: OpenOptions,
   watch: DataWatch,
-): Promise<Job["data"]> {
+): Promise<ClosableSplit> {
   const { height, width, channels, levels } = config.data;
-  const data = path === null
+  const data: ClosableSplit = path === null
     ? await builtIn(config)
     : await openData(path, { height, width, channels, levels, ...options }, watch);
   try {

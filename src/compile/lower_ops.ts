@@ -92,7 +92,9 @@ function addend(exprs: readonly Expr[]): { index: number; exprs: Expr[] } | unde
   if (!exprs.every(visit) || sums.size !== 1) return undefined;
   const [sum] = sums;
   const other = sum!.kind === "op" ? sum!.args.find((a) => a !== result) : undefined;
-  return other?.kind === "input" ? { index: other.index, exprs: exprs.map((e) => replace(e, sum!, result)) } : undefined;
+  return other?.kind === "input"
+    ? { index: other.index, exprs: exprs.map((e) => replace(e, sum!, result)) }
+    : undefined;
 }
 
 /** Operands of an epilogue in the shape of the op's result; undefined when one cannot be read that way. */

@@ -1,6 +1,6 @@
 /** The complete configuration of a CoopFlow: every hyperparameter, each with the reference's default. */
 import { z } from "zod";
-import { ENERGY_DEFAULTS, type EnergyConfig } from "../energy/network.ts";
+import { ENERGY_DEFAULTS, ENERGY_KINDS, type EnergyConfig } from "../energy/network.ts";
 import { LANGEVIN_DEFAULTS } from "../energy/langevin.ts";
 import { ConfigError } from "../errors.ts";
 import { checkFlowConfig, FLOW_DEFAULTS, type FlowConfig } from "../flow/config.ts";
@@ -38,8 +38,15 @@ const FLOW = z.strictObject({
 });
 
 const ENERGY = z.strictObject({
-  kind: z.enum(["res"]).default(ENERGY_DEFAULTS.kind),
-  channels: count(1).default(ENERGY_DEFAULTS.channels).describe("Channels of the first convolution"),
+  kind: z.enum(ENERGY_KINDS).default(ENERGY_DEFAULTS.kind)
+    .describe("Residual with pooling, plain strided convolutions, deep, or deep with spectral norm"),
+  channels: count(1).default(ENERGY_DEFAULTS.channels)
+    .describe("Channels of the first convolution; the reference's deep network has 256"),
+  blocks: count(1).default(ENERGY_DEFAULTS.blocks)
+    .describe("Blocks per level of kinds deep and spectral; the reference has 3 and 5"),
+  shift: z.boolean().default(ENERGY_DEFAULTS.shift).describe("Add a trained number to the energies"),
+  redraw: z.boolean().default(ENERGY_DEFAULTS.redraw)
+    .describe("Kind spectral: draw singular vectors again that became 0; the reference does not"),
 });
 
 const LANGEVIN = z.strictObject({
@@ -65,6 +72,12 @@ const optimizer = ({ betas, clip }: OptimizerDefaults) => ({
   clip: limit().default(clip).describe("Gradients are scaled down to this norm, or off"),
   threshold: limit().default("off").describe("An update is skipped unless the norm before clipping is below, or off"),
   warmUp: count(0).default(200).describe("Updates over which the learning rate rises linearly from 0"),
+  clipValue: limit().default("off").describe("Each element of a gradient is limited to ± this, after the norm, or off"),
+  decoupledDecay: z.number().min(0).default(0).describe("AdamW: decay of every trained parameter beside the step"),
+  schedule: z.enum(["constant", "cosine", "step"]).default("constant")
+    .describe("The learning rate after the warm-up: constant, by a cosine to 0 over the iterations, or in steps"),
+  stepEvery: count(1).default(100_000).describe("Schedule step: updates between steps"),
+  stepFactor: positive().max(1).default(0.1).describe("Schedule step: factor of each step"),
   decayLast: fraction().default(0).describe("Over this last part of the iterations the rate falls linearly to 0"),
 });
 

@@ -69,7 +69,7 @@ export function checkImages(config: CoopFlowConfig, images: Float32Array): void 
 }
 
 /** Which networks are taken from their averages, and a name for that. */
-function parameters(config: CoopFlowConfig, live: boolean | undefined): { averaged: Averaged; name: string } {
+export function parameters(config: CoopFlowConfig, live: boolean | undefined): { averaged: Averaged; name: string } {
   return live === true ? { averaged: {}, name: "live" } : { averaged: averagedNetworks(config), name: "averaged" };
 }
 

@@ -17,8 +17,11 @@ import {
   type Samples,
   scoreImages,
 } from "./inference.ts";
+import { inpaintImages, type InpaintOptions } from "./inpaint.ts";
+import { interpolateImages, type InterpolateOptions, type Interpolation } from "./interpolate.ts";
 import { checkFinite, iterationEvent, nextCounters } from "./iteration.ts";
 import { type Counters, FRESH, learnScalars } from "./schedule.ts";
+import { type Found, reconstructImages, type SearchOptions } from "./search.ts";
 import { averagedNetworks, elements, freshValues, type ModelStates, modelStates } from "./states.ts";
 
 /** How to open a model. */
@@ -250,6 +253,45 @@ export class CoopFlow implements AsyncDisposable {
     this.#expectInitialised("density");
     checkImages(this.#config, images);
     return await scoreImages(this.#engine, this.#config, images, options);
+  }
+
+  /**
+   * Finds where the Langevin flow has to start to end at the images: gradient descent on Σ(x − F(x₀))² from proposals of the flow, differentiating
+   * through F, T steps without noise and clamps at the δ of learning (paper §5.2).
+   *
+   * @param images [count, height, width, channels] values in [−1, 1]
+   */
+  async reconstruct(images: Float32Array, options: SearchOptions = {}): Promise<Found> {
+    this.#expectInitialised("reconstruct");
+    checkImages(this.#config, images);
+    return await reconstructImages({ engine: this.#engine, config: this.#config }, images, options);
+  }
+
+  /**
+   * Completes images of which a part is hidden, by the search of {@linkcode reconstruct} on what is not; that is put back into the results. Each image
+   * gives `completions` results in a row.
+   *
+   * @param hidden height·width values, true (or not 0) where a pixel is to be found
+   * @throws {DataError} if the mask hides everything or nothing
+   */
+  async inpaint(
+    images: Float32Array,
+    hidden: ArrayLike<number | boolean>,
+    options: InpaintOptions = {},
+  ): Promise<Found> {
+    this.#expectInitialised("inpaint");
+    checkImages(this.#config, images);
+    return await inpaintImages({ engine: this.#engine, config: this.#config }, images, hidden, options);
+  }
+
+  /**
+   * Walks from image i to image i + count/2 through the latent space: reconstructs both, maps their starts to z, and decodes what lies between through
+   * both flows; or, given a number, between that many pairs of random z.
+   */
+  async interpolate(between: Float32Array | number, options: InterpolateOptions = {}): Promise<Interpolation> {
+    this.#expectInitialised("interpolate");
+    if (typeof between !== "number") checkImages(this.#config, between);
+    return await interpolateImages({ engine: this.#engine, config: this.#config }, between, options);
   }
 
   /** Which networks have averaged parameters, which samples are drawn from by default. */

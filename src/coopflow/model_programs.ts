@@ -5,7 +5,10 @@ import { energyConfigOf, flowConfigOf } from "./config.ts";
 import { density } from "./programs/density.ts";
 import { initialise } from "./programs/initialise.ts";
 import { learn } from "./programs/learn.ts";
+import type { AdamOptions } from "../optim/adam.ts";
+import type { OptimizerSettings } from "./schedule.ts";
 import type { Averaged, ChainConfig, ModelConfig, ModelProgram } from "./programs/program.ts";
+import { reconstruct } from "./programs/reconstruct.ts";
 import { sample } from "./programs/sample.ts";
 import type { FlowOptimizerConfig, OptimizerConfig } from "./programs/updates.ts";
 
@@ -30,17 +33,19 @@ export function chainConfigOf({ langevin }: CoopFlowConfig): ChainConfig {
   };
 }
 
+function adamOf({ betas: [beta1, beta2], eps: epsilon, clipValue, decoupledDecay }: OptimizerSettings): AdamOptions {
+  return { beta1, beta2, epsilon, decoupledDecay, ...(clipValue === "off" ? {} : { clipValue }) };
+}
+
 /** The compiled-in part of the flow's optimizer. */
 export function flowOptimizerOf({ training: { flow, averaging } }: CoopFlowConfig): FlowOptimizerConfig {
-  const [beta1, beta2] = flow.betas;
-  const { eps: epsilon, gainDecay, clipBy: clip } = flow;
-  return { beta1, beta2, epsilon, gainDecay, clip, average: averaging.flow !== "off" };
+  const { gainDecay, clipBy: clip } = flow;
+  return { ...adamOf(flow), gainDecay, clip, average: averaging.flow !== "off" };
 }
 
 /** The compiled-in part of the EBM's optimizer. */
 export function energyOptimizerOf({ training: { ebm, averaging } }: CoopFlowConfig): OptimizerConfig {
-  const [beta1, beta2] = ebm.betas;
-  return { beta1, beta2, epsilon: ebm.eps, average: averaging.ebm !== "off" };
+  return { ...adamOf(ebm), average: averaging.ebm !== "off" };
 }
 
 /** One learning iteration. */
@@ -68,6 +73,32 @@ export function sampleProgram(config: CoopFlowConfig, averaged: Averaged): Model
     chain: chainConfigOf(config),
     averaged,
     undoBound: config.sampling.undoBound,
+  });
+}
+
+/** What both flows make of given latents, without clamps and noise. */
+export function decodeProgram(config: CoopFlowConfig, averaged: Averaged): ModelProgram {
+  return sample({
+    ...modelConfigOf(config),
+    batch: config.training.batch,
+    chain: { steps: config.langevin.steps, noise: false },
+    averaged,
+    undoBound: config.sampling.undoBound,
+    given: ["z"],
+  });
+}
+
+/** One step of the search for the Langevin flow's start. */
+export function reconstructProgram(
+  config: CoopFlowConfig,
+  averaged: Averaged,
+  images: { readonly batch: number; readonly masked: boolean },
+): ModelProgram {
+  return reconstruct({
+    ...images,
+    energy: energyConfigOf(config),
+    steps: config.langevin.steps,
+    averaged: averaged.energy ?? false,
   });
 }
 

@@ -1,8 +1,9 @@
 /** Ready-made configurations. */
+import { FLOW_CELEBA64 } from "../flow/config.ts";
 import { type CoopFlowConfig, parseConfig } from "./config.ts";
 
 /** Names of the ready-made configurations. */
-export type PresetName = "digits" | "small" | "paper";
+export type PresetName = "digits" | "small" | "paper" | "cifar10" | "svhn" | "celeba32" | "celeba64";
 
 const SMALL_NETWORKS = {
   flow: { channels: 32, blocks: 2, dequantBlocks: 1, components: 8 },
@@ -10,6 +11,33 @@ const SMALL_NETWORKS = {
 } as const;
 
 const DIGITS_OPTIMIZER = { lr: 1e-3, clip: 1, warmUp: 50, decayLast: 0.5 } as const;
+
+/** Epochs of every recipe of the reference. */
+const EPOCHS = 200;
+/** The paper's batch. */
+const BATCH = 28;
+
+/** Iterations of the reference's epochs on this many images, the last batch of an epoch being short. */
+function iterationsOn(images: number): number {
+  return EPOCHS * Math.ceil(images / BATCH);
+}
+
+const CIFAR10 = parseConfig({ data: { flip: true }, training: { batch: BATCH, iterations: iterationsOn(50_000) } });
+
+/** What the reference's recipes for SVHN and CelebA have in common. */
+const WITHOUT_FLIPS = {
+  langevin: { sampleStepSize: 0.035 },
+  optimizers: {
+    flow: { clip: 1, clipBy: "whole", threshold: 1e6 },
+    ebm: { clip: 1, threshold: 5e6 },
+  },
+} as const;
+
+/** All of CelebA: the reference does not split it. */
+const CELEBA = {
+  langevin: WITHOUT_FLIPS.langevin,
+  training: { ...WITHOUT_FLIPS.optimizers, batch: BATCH, iterations: iterationsOn(202_599) },
+} as const;
 
 /** Ready-made configurations, by name. */
 export const presets: Readonly<Record<PresetName, CoopFlowConfig>> = {
@@ -32,6 +60,28 @@ export const presets: Readonly<Record<PresetName, CoopFlowConfig>> = {
   }),
   /** 32×32 colour images, networks as small as those of `digits`: for measurements between the other two. */
   small: parseConfig({ ...SMALL_NETWORKS, training: { batch: 16, initialisationImages: 320 } }),
-  /** The paper's CIFAR-10 networks: 46 million parameters. */
-  paper: parseConfig({ data: { flip: true } }),
+  /** The same as `cifar10`: the paper's networks, 46 million parameters. */
+  paper: CIFAR10,
+  /** CIFAR-10 as the reference learns it. */
+  cifar10: CIFAR10,
+  /** SVHN's train split as the reference learns it. */
+  svhn: parseConfig({
+    langevin: WITHOUT_FLIPS.langevin,
+    training: { ...WITHOUT_FLIPS.optimizers, batch: BATCH, iterations: iterationsOn(73_257) },
+  }),
+  /** CelebA at 32×32 as the reference learns it. */
+  celeba32: parseConfig(CELEBA),
+  /** The reference's networks for 64×64 images, learnt as `celeba32`: it has no recipe for them. */
+  celeba64: parseConfig({
+    ...CELEBA,
+    data: { height: FLOW_CELEBA64.height, width: FLOW_CELEBA64.width },
+    flow: {
+      scales: FLOW_CELEBA64.scales.map(([channelwise, checkerboard]) => [channelwise, checkerboard]),
+      blocks: FLOW_CELEBA64.blocks,
+      components: FLOW_CELEBA64.components,
+      dropout: FLOW_CELEBA64.dropout,
+      invConv: FLOW_CELEBA64.invConv,
+      dequantAttention: FLOW_CELEBA64.dequantAttention,
+    },
+  }),
 };

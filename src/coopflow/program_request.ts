@@ -1,6 +1,13 @@
 /** Programs by description: plain data that another thread can build the graph from. */
 import type { CoopFlowConfig } from "./config.ts";
-import { densityProgram, initialiseProgram, learnProgram, sampleProgram } from "./model_programs.ts";
+import {
+  decodeProgram,
+  densityProgram,
+  initialiseProgram,
+  learnProgram,
+  reconstructProgram,
+  sampleProgram,
+} from "./model_programs.ts";
 import { type Phase, phaseProgram } from "./phases.ts";
 import type { Averaged, ModelProgram } from "./programs/program.ts";
 
@@ -12,6 +19,8 @@ export type ProgramRequest =
     | { readonly kind: "initialise"; readonly images: number }
     | { readonly kind: "sample"; readonly averaged: Averaged }
     | { readonly kind: "density"; readonly averaged: Averaged }
+    | { readonly kind: "decode"; readonly averaged: Averaged }
+    | { readonly kind: "reconstruct"; readonly averaged: Averaged; readonly batch: number; readonly masked: boolean }
     | { readonly kind: "phase"; readonly phase: Phase }
   );
 
@@ -27,6 +36,10 @@ export function buildProgram(request: ProgramRequest): ModelProgram {
       return sampleProgram(config, request.averaged);
     case "density":
       return densityProgram(config, request.averaged);
+    case "decode":
+      return decodeProgram(config, request.averaged);
+    case "reconstruct":
+      return reconstructProgram(config, request.averaged, request);
     case "phase":
       return phaseProgram(config, request.phase);
   }

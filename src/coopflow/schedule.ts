@@ -1,6 +1,6 @@
 /** What changes from one learning iteration to the next, computed by the host in float64 and fed as scalars. */
 import { biasCorrections } from "../optim/adam.ts";
-import { averageDecay, linearDecay, warmUp } from "../optim/schedules.ts";
+import { averageDecay, cosineDecay, linearDecay, stepDecay, warmUp } from "../optim/schedules.ts";
 import type { CoopFlowConfig } from "./config.ts";
 
 /** Where a model stands. */
@@ -18,14 +18,20 @@ export interface Counters {
 /** A fresh model's. */
 export const FRESH: Counters = { iteration: 0, flowUpdates: 0, ebmUpdates: 0, initialised: false };
 
-type OptimizerConfig = CoopFlowConfig["training"]["ebm"];
+/** What the configuration says of either optimizer. */
+export type OptimizerSettings = CoopFlowConfig["training"]["ebm"];
 
 /** Learning rate of update `i` (from 0) of `total`. */
-export function learningRate(optimizer: OptimizerConfig, i: number, total: number): number {
+export function learningRate(optimizer: OptimizerSettings, i: number, total: number): number {
   const { lr, warmUp: updates, decayLast } = optimizer;
   // A run that goes on beyond its end without decay would otherwise see a negative remainder.
   const decay = total > 0 ? linearDecay(i, total, decayLast) : 1;
-  return lr * warmUp(i, updates) * decay;
+  return lr * warmUp(i, updates) * scheduled(optimizer, i, total) * decay;
+}
+
+function scheduled({ schedule, stepEvery, stepFactor }: OptimizerSettings, i: number, total: number): number {
+  if (schedule === "step") return stepDecay(i, stepEvery, stepFactor);
+  return schedule === "cosine" && total > 0 ? cosineDecay(i, total) : 1;
 }
 
 function numberOf(value: number | "off"): number {
@@ -34,7 +40,7 @@ function numberOf(value: number | "off"): number {
 
 function ofNetwork(
   name: "flow" | "ebm",
-  optimizer: OptimizerConfig,
+  optimizer: OptimizerSettings,
   average: number | "off",
   updates: number,
   total: number,

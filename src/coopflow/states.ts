@@ -22,6 +22,8 @@ export interface StateSpec {
 /** The states of a configuration's models. */
 export interface ModelStates {
   readonly all: readonly StateSpec[];
+  /** Names of what is trained, in the reference's module order. */
+  readonly trained: readonly string[];
   /** Trained numbers of the flow and the energy network. */
   readonly parameters: number;
 }
@@ -41,6 +43,7 @@ export function modelStates(config: CoopFlowConfig): ModelStates {
   const { flow, energy } = declareModels(g, { flow: flowConfigOf(config), energy: energyConfigOf(config) });
   const averaged = averagedNetworks(config);
   const all: StateSpec[] = [];
+  const trained: string[] = [];
   let parameters = 0;
   const add = (specs: readonly ParamSpec[], average: boolean): void => {
     for (const spec of specs) {
@@ -48,6 +51,7 @@ export function modelStates(config: CoopFlowConfig): ModelStates {
       const init: StateSpec["init"] = (seed, draw) => spec.init(seed, draw);
       all.push({ name, shape, init });
       if (spec.trainable) {
+        trained.push(name);
         const zeros = (): Float32Array => new Float32Array(elements(shape));
         for (const which of ["m", "v"] as const) {
           all.push({ name: momentName(which, name), shape, init: zeros, zeros: true });
@@ -59,7 +63,7 @@ export function modelStates(config: CoopFlowConfig): ModelStates {
   };
   add(flow.params.specs, averaged.flow);
   add(energy.params.specs, averaged.energy);
-  return { all, parameters };
+  return { all, trained, parameters };
 }
 
 /** A fresh model's value of each state, for `Engine.open`; undefined: zeros. A value is good until the next is asked for. */

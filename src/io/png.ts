@@ -48,3 +48,23 @@ export async function encodePng(pixels: Pixels): Promise<Uint8Array> {
 export async function writePng(path: string, pixels: Pixels): Promise<void> {
   await writeAtomic(path, await encodePng(pixels));
 }
+
+/** Most pixels of a picture that is read: a small file may claim any number. */
+const MAX_PIXELS = 2 ** 24;
+
+/**
+ * Reads a picture file as grey levels.
+ *
+ * @throws {DataError} if it can't be read, is no picture, or too large
+ */
+export async function readGrey(path: string): Promise<Pixels> {
+  const sharp = await loadSharp();
+  try {
+    const image = sharp(path, { limitInputPixels: MAX_PIXELS }).flatten().toColourspace("b-w").extractChannel(0);
+    const { data, info } = await image.raw().toBuffer({ resolveWithObject: true });
+    return { width: info.width, height: info.height, channels: 1, data: new Uint8Array(data) };
+  } catch (error) {
+    const [reason] = (error instanceof Error ? error.message : String(error)).split("\n");
+    throw new DataError(`cannot read the picture ${path}: ${reason}`, { cause: error });
+  }
+}

@@ -5,9 +5,9 @@
  * anything that is wrong with a file.
  */
 
-import { type FileHandle, open } from "node:fs/promises";
-import { type CoopFlowError, DataError, type ErrorClass, UsageError } from "../errors.ts";
+import { DataError, type ErrorClass, UsageError } from "../errors.ts";
 import { writeAtomic } from "./atomic.ts";
+import { ByteSource } from "./byte_source.ts";
 import {
   buildHeader,
   headerLength,
@@ -17,7 +17,6 @@ import {
   type SafetensorsHeader,
   type TensorEntry,
 } from "./safetensors_header.ts";
-import { systemReason } from "./system_error.ts";
 import { DTYPE_BYTES, elementCount, type FileDtype, type FileTensor } from "./tensor.ts";
 
 export { type FileDtype, type FileTensor, tensorOf, toFloat32, toFloat64, toIntegers } from "./tensor.ts";
@@ -68,33 +67,32 @@ export async function readSafetensors(path: string, options: ReadOptions = {}): 
 
 /** An open file, its header read and checked; tensors are read one at a time. Close it, or declare it `await using`. */
 export class SafetensorsFile implements AsyncDisposable {
-  readonly path: string;
-  readonly #handle: FileHandle;
+  readonly #source: ByteSource;
   readonly #header: SafetensorsHeader;
-  readonly #fail: ErrorClass;
 
-  private constructor(path: string, handle: FileHandle, header: SafetensorsHeader, fail: ErrorClass) {
-    this.path = path;
-    this.#handle = handle;
+  private constructor(source: ByteSource, header: SafetensorsHeader) {
+    this.#source = source;
     this.#header = header;
-    this.#fail = fail;
   }
 
   /** Opens a file and checks its header against its size: a file that was cut short is refused here. */
   static async open(path: string, options: ReadOptions = {}): Promise<SafetensorsFile> {
     const fail = options.fail ?? DataError;
-    const handle = await reading(path, fail, () => open(path, "r"));
+    const source = await ByteSource.open(path, "a safetensors file", fail);
     try {
-      const status = await reading(path, fail, () => handle.stat());
-      if (!status.isFile()) throw new fail(`${path}: expected a safetensors file, found something else`);
-      const start = await readExactly(handle, path, 0, Math.min(LENGTH_BYTES, status.size), fail);
-      const length = headerLength(start, status.size, path, fail);
-      const json = await readExactly(handle, path, LENGTH_BYTES, length, fail);
-      return new SafetensorsFile(path, handle, parseHeader(json, status.size, path, fail), fail);
+      const { size } = source;
+      const length = headerLength(await source.read(0, Math.min(LENGTH_BYTES, size)), size, path, fail);
+      const json = await source.read(LENGTH_BYTES, LENGTH_BYTES + length);
+      return new SafetensorsFile(source, parseHeader(json, size, path, fail));
     } catch (error) {
-      await handle.close();
+      await source.close();
       throw error;
     }
+  }
+
+  /** The file. */
+  get path(): string {
+    return this.#source.path;
   }
 
   /** What the file holds, by name, in the order of the header. */
@@ -119,11 +117,12 @@ export class SafetensorsFile implements AsyncDisposable {
     if (!(Number.isSafeInteger(from) && Number.isSafeInteger(to) && from >= 0 && from <= to && to <= end - begin)) {
       throw new UsageError(`expected a range within the ${end - begin} bytes of ${name}, got [${from}, ${to}]`);
     }
-    return await readExactly(this.#handle, this.path, this.#header.dataStart + begin + from, to - from, this.#fail);
+    const start = this.#header.dataStart + begin;
+    return await this.#source.read(start + from, start + to);
   }
 
   async close(): Promise<void> {
-    await this.#handle.close();
+    await this.#source.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -135,7 +134,9 @@ export class SafetensorsFile implements AsyncDisposable {
     if (entry !== undefined) return entry;
     const names = [...this.#header.tensors.keys()];
     const shown = names.slice(0, 8).join(", ") + (names.length > 8 ? `, … (${names.length})` : "");
-    throw new this.#fail(`${this.path}: expected a tensor named ${name}, found ${shown === "" ? "none" : shown}`);
+    throw new this.#source.fail(
+      `${this.path}: expected a tensor named ${name}, found ${shown === "" ? "none" : shown}`,
+    );
   }
 }
 
@@ -169,29 +170,4 @@ export async function writeSafetensors(
       await file.write(bytes);
     }
   });
-}
-
-async function readExactly(
-  handle: FileHandle,
-  path: string,
-  offset: number,
-  length: number,
-  fail: ErrorClass,
-): Promise<Uint8Array<ArrayBuffer>> {
-  const bytes = new Uint8Array(length);
-  for (let done = 0; done < length;) {
-    const { bytesRead } = await reading(path, fail, () => handle.read(bytes, done, length - done, offset + done));
-    if (bytesRead === 0) throw new fail(`${path}: cut short while it was read, at byte ${offset + done}`);
-    done += bytesRead;
-  }
-  return bytes;
-}
-
-async function reading<T>(path: string, fail: ErrorClass, call: () => Promise<T>): Promise<T> {
-  try {
-    return await call();
-  } catch (error) {
-    const failure: CoopFlowError = new fail(`cannot read ${path}: ${systemReason(error)}`, { cause: error });
-    throw failure;
-  }
 }

@@ -37,6 +37,15 @@ export function nearIdentity(n: number): Initializer {
   return (seed, stream) => normals(seed, stream, n * n).map((e, i) => (i % (n + 1) === 0 ? 1 : 0) + 1e-3 * e);
 }
 
+/** N(0, I) of `n` elements, divided by its norm. */
+export function unitNormal(n: number): Initializer {
+  return (seed, stream) => {
+    const values = Float32Array.from(normals(seed, stream, n));
+    const length = Math.max(norm(values), 1e-12);
+    return values.map((v) => v / length);
+  };
+}
+
 function norm(values: Float32Array): number {
   let sum = 0;
   for (let i = 0; i < values.length; i++) sum += values[i]! * values[i]!;

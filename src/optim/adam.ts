@@ -11,6 +11,10 @@ export interface AdamOptions {
   readonly beta2: number;
   /** Added to √v̂; PyTorch's default 1e-8. */
   readonly epsilon: number;
+  /** Each element of the gradient is limited to ± this, after `factor` and before L2. Default: not. */
+  readonly clipValue?: number;
+  /** AdamW (Loshchilov and Hutter, 2019): p ← p − lr·decay·p beside the step, instead of through the gradient. Default 0. */
+  readonly decoupledDecay?: number;
 }
 
 /** What the host feeds, as it keeps the number of steps. Scalars. */
@@ -60,7 +64,7 @@ export function biasCorrections(options: AdamOptions, step: number): { c1: numbe
 
 /**
  * Assigns to each parameter, its moments (and its average) their next values:
- * g ← factor·g + decay·p; m ← β1·m + (1 − β1)·g; v ← β2·v + (1 − β2)·g²; p ← p − lr·c1·m/(√(c2·v) + ε).
+ * g ← clip(factor·g) + decay·p; m ← β1·m + (1 − β1)·g; v ← β2·v + (1 − β2)·g²; p ← p − lr·decoupled·p − lr·c1·m/(√(c2·v) + ε).
  * Returns the specs of the states beside the parameters, in the parameters' order.
  */
 export function adamStep(parts: readonly AdamParam[], step: AdamStep): ParamSpec[] {
@@ -70,7 +74,7 @@ export function adamStep(parts: readonly AdamParam[], step: AdamStep): ParamSpec
 
 function assignOne(part: AdamParam, step: AdamStep, rate: Value): ParamSpec[] {
   const { param: { spec, value: p }, gradient, factor, weightDecay = 0 } = part;
-  const { options: { beta1, beta2, epsilon }, ok, averageDecay } = step;
+  const { options: { beta1, beta2, epsilon, clipValue, decoupledDecay = 0 }, ok, averageDecay } = step;
   const g = p.graph;
   const specs: ParamSpec[] = [];
   const own = (name: string, kind: "moment" | "average", init: ParamSpec["init"]): Value => {
@@ -85,12 +89,14 @@ function assignOne(part: AdamParam, step: AdamStep, rate: Value): ParamSpec[] {
   const oldV = take(own(momentName("v", spec.name), "moment", zeros));
   const raw = take(gradient);
   const gate = take(ok);
-  const clipped = factor ? E.mul(raw, take(factor)) : raw;
+  const scaled = factor ? E.mul(raw, take(factor)) : raw;
+  const clipped = clipValue === undefined ? scaled : E.clamp(scaled, -clipValue, clipValue);
   const slope = weightDecay === 0 ? clipped : E.add(clipped, E.mul(oldP, weightDecay));
   const m = E.add(E.mul(oldM, beta1), E.mul(slope, 1 - beta1));
   const v = E.add(E.mul(oldV, beta2), E.mul(E.square(slope), 1 - beta2));
   const move = E.div(E.mul(take(rate), m), E.add(E.sqrt(E.mul(v, take(step.scalars.c2))), epsilon));
-  const next = E.sub(oldP, move);
+  const kept = decoupledDecay === 0 ? oldP : E.sub(oldP, E.mul(E.mul(take(step.scalars.lr), decoupledDecay), oldP));
+  const next = E.sub(kept, move);
   // All expressions read the same operands: four results of one pass over memory.
   const assign = (name: string, value: Expr, old: Expr): void =>
     g.assign(name, mapExpr(g, operands, E.select(gate, value, old), spec.shape));

@@ -37,6 +37,16 @@ export function cosineDecay(i: number, total: number): number {
   return 0.5 * (1 + Math.cos(Math.PI * Math.min(1, Math.max(0, i / total))));
 }
 
+/**
+ * factor^⌊i/every⌋: falls in steps.
+ *
+ * @throws {UsageError} if `every` is no positive number
+ */
+export function stepDecay(i: number, every: number, factor: number): number {
+  expectCount("stepDecay", every);
+  return factor ** Math.floor(i / every);
+}
+
 /** A moving average's decay at update i (from 0): `limit`, but smaller while the average is young: min(limit, (1 + i)/(10 + i)). */
 export function averageDecay(i: number, limit: number): number {
   return Math.min(limit, (1 + i) / (10 + i));

@@ -23,7 +23,11 @@ const WRONG: readonly [name: string, args: string[], message: string][] = [
   ["a missing argument", ["sample", "--count", "1", "--out", "y"], "<run>: expected this argument"],
   ["a missing value", ["train", "--seed"], "--seed <n>: expected a value, found none"],
   ["an argument too many", ["train", "x"], "train: expected 0 arguments, found 1: x"],
-  ["an unknown preset", ["train", "--preset", "digit"], '--preset: expected digits, small or paper, found "digit"'],
+  [
+    "an unknown preset",
+    ["train", "--preset", "digit"],
+    '--preset: expected digits, small, paper, cifar10, svhn, celeba32 or celeba64, found "digit"',
+  ],
   ["an unknown device", ["train", "--device", "tpu"], '--device: expected auto or cpu, found "tpu"'],
   ["T = 0", ["train", "--set", "langevin.steps=0"], "langevin.steps: expected a number of at least 1, found 0"],
   ["an odd size", ["train", "--set", "data.height=7"], "data.height: expected a multiple of 4, found 7"],

@@ -4,7 +4,7 @@ import { configJsonSchema, energyConfigOf, flowConfigOf, parseConfig } from "../
 import { presets } from "../../src/coopflow/presets.ts";
 import { ConfigError } from "../../src/errors.ts";
 import { ENERGY_DEFAULTS } from "../../src/energy/network.ts";
-import { FLOW_DEFAULTS } from "../../src/flow/config.ts";
+import { FLOW_CELEBA64, FLOW_DEFAULTS } from "../../src/flow/config.ts";
 
 const WRONG: readonly [name: string, input: unknown, field: string, message: string][] = [
   ["no object", 5, "", "expected an object, found 5"],
@@ -46,6 +46,24 @@ describe("parseConfig", () => {
     assertEquals(config.training.ebm.betas, [0.5, 0.5]);
     assertEquals(config.training.flow.gainDecay, 5e-5);
     assertEquals(config.training.averaging, { flow: "off", ebm: "off" });
+  });
+
+  it("has the reference's recipes", () => {
+    const { cifar10, svhn, celeba32, celeba64 } = presets;
+    assertEquals(cifar10.training.iterations, 357_200);
+    assertEquals([cifar10.data.flip, svhn.data.flip, celeba32.data.flip], [true, false, false]);
+    for (const preset of [cifar10, svhn, celeba32, celeba64]) {
+      assertEquals([preset.training.batch, preset.langevin.stepSize, preset.langevin.steps], [28, 0.03, 30]);
+      assertEquals([preset.training.flow.lr, preset.training.ebm.lr, preset.training.flow.warmUp], [1e-4, 1e-4, 200]);
+      assertEquals(preset.training.initialisationImages, 20 * 28);
+    }
+    for (const preset of [svhn, celeba32, celeba64]) {
+      assertEquals(preset.langevin.sampleStepSize, 0.035);
+      assertEquals([preset.training.flow.clipBy, preset.training.flow.threshold], ["whole", 1e6]);
+      assertEquals([preset.training.ebm.clip, preset.training.ebm.threshold], [1, 5e6]);
+    }
+    assertEquals(flowConfigOf(celeba64), FLOW_CELEBA64);
+    assertEquals(energyConfigOf(celeba64), { ...ENERGY_DEFAULTS, height: 64, width: 64 });
   });
 
   it("leaves a complete configuration as it is", () => {

@@ -1,7 +1,9 @@
 import { describe, it } from "@std/testing/bdd";
 import { assert, assertEquals, assertNotEquals, assertRejects, assertThrows } from "@std/assert";
+import { readCheckpoint } from "../../src/coopflow/checkpoint.ts";
 import type { FitEvent } from "../../src/coopflow/events.ts";
 import { CoopFlow } from "../../src/coopflow/model.ts";
+import { modelStates } from "../../src/coopflow/states.ts";
 import { CancelledError, ConfigError, CoopFlowError, DataError, NativeError, UsageError } from "../../src/errors.ts";
 import { fromLevels, readAll } from "../../src/data/dataset.ts";
 import { withFolder } from "../io/support.ts";
@@ -116,6 +118,57 @@ describe("CoopFlow", () => {
     await assertRejects(() => learn(model, 50), CoopFlowError, "expected finite values, found");
     const { iteration } = model.counters;
     await assertRejects(() => learn(model, 50), CoopFlowError, `iteration ${iteration + 1}: `);
+  });
+
+  it("learns with every energy network, spectral norm's vectors moving along and saved", async () => {
+    for (const kind of ["plain", "deep", "spectral"] as const) {
+      const energy = { kind, channels: 4, blocks: 1, redraw: kind === "spectral" };
+      await using model = await CoopFlow.create({ ...TINY, energy }, THREADS);
+      // Behind the warm-up, so that weights that begin at zero have moved.
+      await learn(model, 5);
+      const { images } = await model.sample(2);
+      assert(images.every(Number.isFinite), kind);
+      if (kind !== "spectral") continue;
+      await withFolder(async (folder) => {
+        await model.save(`${folder}/a`);
+        const { config, values } = await readCheckpoint(`${folder}/a`);
+        for (const { name, averageOf, init } of modelStates(config).all) {
+          if (!/^(ema\.)?ebm\..*weight_[uv]$/.test(name)) continue;
+          const value = values.get(name);
+          assertNotEquals(value, init(config.seed), name);
+          assert(Math.abs(Math.hypot(...value ?? []) - 1) < 1e-5, name);
+          if (averageOf !== undefined) assertEquals(value, values.get(averageOf), name);
+        }
+        await using again = await CoopFlow.load(`${folder}/a`, THREADS);
+        assertEquals((await again.sample(2)).images, images);
+      });
+    }
+  });
+
+  it("learns with AdamW, clipping by value and a falling rate, each making a difference", async () => {
+    const weights = async (ebm: object): Promise<Float32Array | undefined> => {
+      await using model = await CoopFlow.create({
+        ...TINY,
+        training: { ...TINY.training, ebm: { lr: 1e-2, warmUp: 0, ...ebm } },
+      }, THREADS);
+      await learn(model, 3);
+      let found: Float32Array | undefined;
+      await withFolder(async (folder) => {
+        await model.save(`${folder}/a`);
+        found = (await readCheckpoint(`${folder}/a`)).values.get("ebm.f.0.weight");
+      });
+      return found;
+    };
+    const plain = await weights({});
+    const options = [{ decoupledDecay: 0.5 }, { clipValue: 1e-9 }, { schedule: "cosine" }, {
+      schedule: "step",
+      stepEvery: 1,
+    }];
+    for (const option of options) {
+      const other = await weights(option);
+      assert(other?.every(Number.isFinite));
+      assertNotEquals(other, plain, JSON.stringify(option));
+    }
   });
 
   it("skips updates whose norm is not below the threshold, and their schedules wait", async () => {

@@ -22,6 +22,31 @@ describe("learningRate", () => {
   });
 });
 
+describe("schedules of the learning rate", () => {
+  const rate = (flow: object) => {
+    const { training } = parseConfig({ training: { flow: { lr: 2, warmUp: 0, ...flow } } });
+    return (i: number): number => learningRate(training.flow, i, 100);
+  };
+
+  it("cosine, to zero at the end", () => {
+    const at = rate({ schedule: "cosine" });
+    [[0, 2], [50, 1], [100, 0], [150, 0]].forEach(([i, want]) => assertAlmostEquals(at(i!), want!, 1e-12));
+  });
+
+  it("steps", () => {
+    const at = rate({ schedule: "step", stepEvery: 40, stepFactor: 0.5 });
+    assertEquals([0, 39, 40, 79, 80].map(at), [2, 2, 1, 1, 0.5]);
+  });
+
+  it("each behind the warm-up", () => {
+    assertAlmostEquals(
+      rate({ schedule: "cosine", warmUp: 100 })(51),
+      2 * 0.5 * 0.5 * (1 + Math.cos(0.51 * Math.PI)),
+      1e-12,
+    );
+  });
+});
+
 describe("learnScalars", () => {
   it("counts each network's updates, not iterations", () => {
     const scalars = learnScalars(config, { ...FRESH, iteration: 50, flowUpdates: 2, ebmUpdates: 7 });

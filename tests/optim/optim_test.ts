@@ -5,9 +5,9 @@ import { feed } from "../../src/graph/build.ts";
 import { Graph } from "../../src/graph/graph.ts";
 import { filled } from "../../src/nn/initializers.ts";
 import { Params } from "../../src/nn/params.ts";
-import { adamStep, biasCorrections } from "../../src/optim/adam.ts";
+import { type AdamOptions, adamStep, biasCorrections } from "../../src/optim/adam.ts";
 import { clipFactor, globalNorm } from "../../src/optim/clip.ts";
-import { averageDecay, cosineDecay, linearDecay, warmUp } from "../../src/optim/schedules.ts";
+import { averageDecay, cosineDecay, linearDecay, stepDecay, warmUp } from "../../src/optim/schedules.ts";
 import { interpret } from "../support/interpreter.ts";
 
 const close = (a: number, b: number, tolerance = 1e-6): void => assert(Math.abs(a - b) <= tolerance, `${a} and ${b}`);
@@ -40,7 +40,7 @@ describe("globalNorm", () => {
 
 describe("adamStep", () => {
   const options = { beta1: 0.9, beta2: 0.99, epsilon: 1e-8 };
-  const build = () => {
+  const build = (more: Partial<AdamOptions> = {}) => {
     const g = new Graph();
     const params = new Params(g, "m.");
     params.param("w", [3], filled([3], 1), "gain");
@@ -48,7 +48,7 @@ describe("adamStep", () => {
     const specs = adamStep(
       [{ param: param!, gradient: feed(g, "grad", [3]), factor: feed(g, "factor", []), weightDecay: 0.1 }],
       {
-        options,
+        options: { ...options, ...more },
         scalars: { lr: feed(g, "lr", []), c1: feed(g, "c1", []), c2: feed(g, "c2", []) },
         ok: feed(g, "ok", []),
         averageDecay: feed(g, "decay", []),
@@ -91,6 +91,21 @@ describe("adamStep", () => {
     }
   });
 
+  it("limits each element of a gradient, and decays beside the step as AdamW does", () => {
+    const { g } = build({ clipValue: 0.25, decoupledDecay: 0.2 });
+    const p = [1, -2, 3];
+    const states = { "m.w": p, "adam.m.m.w": [0, 0, 0], "adam.v.m.w": [0, 0, 0], "ema.m.w": p };
+    const { c1, c2 } = biasCorrections(options, 1);
+    const feeds = { grad: [0.3, -1, 20], factor: [0.5], lr: [0.01], c1: [c1], c2: [c2], ok: [1], decay: [0] };
+    const { assigns } = interpret(g, { feeds, states });
+    [0.15, -0.25, 0.25].forEach((clipped, i) => {
+      const slope = clipped + 0.1 * p[i]!;
+      close(assigns["adam.m.m.w"]![i]!, 0.1 * slope);
+      // The first step has the length of the rate, whatever the gradient.
+      close(assigns["m.w"]![i]!, p[i]! * (1 - 0.01 * 0.2) - 0.01 * Math.sign(slope), 1e-6);
+    });
+  });
+
   it("keeps every bit when the gate is shut, whatever the gradient is", () => {
     const { g } = build();
     const states = { "m.w": [1, -2, 3], "adam.m.m.w": [4, 5, 6], "adam.v.m.w": [7, 8, 9], "ema.m.w": [0.1, 0.2, 0.3] };
@@ -115,6 +130,11 @@ describe("schedules", () => {
 
   it("decay by a cosine", () => {
     [[0, 1], [50, 0.5], [100, 0], [200, 0]].forEach(([i, want]) => close(cosineDecay(i!, 100), want!, 1e-12));
+  });
+
+  it("decay in steps", () => {
+    assertEquals([0, 9, 10, 25].map((i) => stepDecay(i, 10, 0.5)), [1, 1, 0.5, 0.25]);
+    assertThrows(() => stepDecay(0, 0, 0.5), UsageError, "expected a positive number of updates, found 0");
   });
 
   it("average faster while young", () => {

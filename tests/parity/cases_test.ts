@@ -60,15 +60,15 @@ describe("parity", () => {
       "index.json": "{}",
       "reshapes.safetensors": right,
       "reshapes_2.safetensors": wrong,
-      "flow_celeba.safetensors": right,
+      "checkpoint_2.safetensors": right,
       "checkpoint.pth.tar": "x",
       "checkpoint.safetensors": right,
     });
-    assertEquals(lines[0], "skipped checkpoint  checkpoint is not supported yet");
-    assertEquals(lines[1], "skipped flow_celeba  flow_celeba is not supported yet");
+    assertEquals(lines[0]!.startsWith("FAIL checkpoint  "), true, lines[0]);
+    assertEquals(lines[1], "skipped checkpoint_2  expected checkpoint_2.pth.tar beside it, found none");
     assertEquals(lines[2]!.startsWith("ok reshapes  worst "), true, lines[2]);
     assertEquals(lines[3], "FAIL reshapes_2  squeeze: 1.3e-2 over 3e-5 (at 3: expected 75, found 74)");
-    assertEquals(lines[4], "1 passed, 1 failed, 2 skipped");
+    assertEquals(lines[4], "1 passed, 2 failed, 1 skipped");
   });
 
   it("fails on a case it does not know, and on files that are not golden", async () => {

@@ -25,7 +25,7 @@ const cases: readonly CaseFile[] = found ? await listCases(GOLDEN) : [];
 const absent = { ignore: !found, reason: "no golden tensors beside the repository (../shared/golden)" };
 
 /** What takes the interpreter minutes. */
-const SLOW = ["langevin", "learning", "paper"];
+const SLOW = ["langevin", "learning", "paper", "reconstruct"];
 
 describe("parity with the reference", absent, () => {
   let executor: NativeExecutor | undefined;
@@ -35,8 +35,7 @@ describe("parity with the reference", absent, () => {
   afterAll(() => executor?.close());
 
   for (const file of cases) {
-    const later = kindOf(file.name)?.run === "later";
-    it(file.name, { ignore: later, reason: "not supported yet" }, async () => {
+    it(file.name, async () => {
       const result = await runCase(file, executor!.execute);
       assertEquals(result.status, "passed", formatResult(result));
     });
@@ -45,9 +44,7 @@ describe("parity with the reference", absent, () => {
 });
 
 describe("parity of the models themselves, in float64", absent, () => {
-  for (
-    const file of cases.filter(({ name }) => !SLOW.includes(kindOf(name)?.kind ?? "") && kindOf(name)?.run !== "later")
-  ) {
+  for (const file of cases.filter(({ name }) => !SLOW.includes(kindOf(name)?.kind ?? ""))) {
     it(file.name, async () => {
       const result = await runCase(file, (graph, feeds, states) => interpret(graph, { feeds, states }));
       assertEquals(result.status, "passed", formatResult(result));

@@ -2,6 +2,7 @@
 import { broadcast, feed, reshape } from "../../graph/build.ts";
 import { Graph, type Value } from "../../graph/graph.ts";
 import { ActNorm } from "../../flow/act_norm.ts";
+import { FLOW_CELEBA64, type FlowConfig } from "../../flow/config.ts";
 import type { Bijector, Pair } from "../../flow/bijector.ts";
 import { VariationalDequantizer } from "../../flow/dequantize.ts";
 import { couplingSteps, FlowPlusPlus, nll } from "../../flow/flow_plus_plus.ts";
@@ -157,23 +158,43 @@ export function dequantizer(golden: Golden, execute: Execute): Promise<Check[]> 
 }
 
 /** `flow`: density, gradients, and sampling from a given z. */
-export async function flow(golden: Golden, execute: Execute): Promise<Check[]> {
-  const config = flowConfig((key) => golden.setting(key));
+export function flow(golden: Golden, execute: Execute): Promise<Check[]> {
+  return flowOf(golden, execute, flowConfig((key) => golden.setting(key)));
+}
+
+/** `flow_celeba`: the 64×64 recipe's variant of it, run backwards from its own z. */
+export function flowCeleba(golden: Golden, execute: Execute): Promise<Check[]> {
+  const { invConv, dequantAttention } = FLOW_CELEBA64;
+  return flowOf(golden, execute, { ...flowConfig((key) => golden.setting(key)), invConv, dequantAttention });
+}
+
+/** From which z the file's flow was run backwards, and what came out. */
+const BACKWARDS = [
+  { z: "sample.z", logits: "sample.logits", x: "sample.x" },
+  { z: "out.z", logits: "inverse_of_z.logits", x: undefined },
+] as const;
+
+async function flowOf(golden: Golden, execute: Execute, config: FlowConfig): Promise<Check[]> {
   const density = await checkLayer(golden, execute, (params, input) => {
     const { z, logDet } = new FlowPlusPlus(params, config).density(CONTEXT, toNhwc(input("x")), toNhwc(input("eps")));
     return { z: toNchw(z), log_det: logDet, nll: reshape(nll(z, logDet, config.levels), [1]) };
   });
   const g = new Graph();
-  const start = golden.tensor("sample.z");
+  const names = BACKWARDS.find(({ logits }) => golden.has(logits)) ?? BACKWARDS[0];
+  const start = golden.tensor(names.z);
   const sample = new FlowPlusPlus(new Params(g, ""), config).sample(CONTEXT, toNhwc(feed(g, "z", start.shape)));
-  g.fetch("sample.logits", toNchw(sample.logits));
-  g.fetch("sample.x", toNchw(sample.x));
+  g.fetch("logits", toNchw(sample.logits));
+  g.fetch("x", toNchw(sample.x));
   const run = await execute(g, { z: start.data }, statesOf(golden));
-  const sampled = ["sample.logits", "sample.x"].map((name): Check => ({
+  const check = (fetch: "logits" | "x", name: string, tolerance: Check["tolerance"]): Check => ({
     name,
-    found: fetched(run, name),
+    found: fetched(run, fetch),
     expected: golden.tensor(name).data,
-    tolerance: name === "sample.x" ? TOLERANCES.sampleImages : TOLERANCES.sampleLogits,
-  }));
-  return [...density, ...sampled];
+    tolerance,
+  });
+  return [
+    ...density,
+    check("logits", names.logits, TOLERANCES.sampleLogits),
+    ...(names.x === undefined ? [] : [check("x", names.x, TOLERANCES.sampleImages)]),
+  ];
 }

@@ -1,6 +1,6 @@
 /** Network settings as the files' metadata spells them. */
 import { DataError } from "../../errors.ts";
-import type { EnergyConfig } from "../../energy/network.ts";
+import { ENERGY_DEFAULTS, type EnergyConfig } from "../../energy/network.ts";
 import { FLOW_DEFAULTS, type FlowConfig, type ScaleCouplings } from "../../flow/config.ts";
 
 /** Looks a setting up by name. */
@@ -59,7 +59,7 @@ export function flowConfig(settings: Settings): FlowConfig {
 export function energyConfig(settings: Settings): EnergyConfig {
   const size = whole(settings, "size");
   return {
-    kind: "res",
+    ...ENERGY_DEFAULTS,
     height: size,
     width: size,
     channelsIn: whole(settings, "in_channels"),

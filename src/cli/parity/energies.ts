@@ -3,7 +3,14 @@ import { grad, hvp } from "../../autodiff/grad.ts";
 import { feed, scalar, slice, sum, transpose } from "../../graph/build.ts";
 import { Graph, type Value } from "../../graph/graph.ts";
 import { langevin as chain, LANGEVIN_DEFAULTS, type LangevinOptions } from "../../energy/langevin.ts";
-import { createEnergy, type EnergyNetwork } from "../../energy/network.ts";
+import {
+  createEnergy,
+  ENERGY_DEFAULTS,
+  type EnergyKind,
+  type EnergyNetwork,
+  SwishBlock,
+} from "../../energy/network.ts";
+import { SpectralBlock } from "../../energy/spectral.ts";
 import { Params } from "../../nn/params.ts";
 import { reshape } from "../../graph/build.ts";
 import type { Check } from "./compare.ts";
@@ -12,10 +19,11 @@ import type { Golden } from "./golden.ts";
 import { checkLayer, statesOf, toNchw, toNhwc } from "./layer.ts";
 import { type Tolerance, TOLERANCES } from "./tolerances.ts";
 
-function network(params: Params, golden: Golden): EnergyNetwork {
+function network(params: Params, golden: Golden, kind: EnergyKind = "res"): EnergyNetwork {
   const [, channelsIn, height, width] = golden.tensor("in.x").shape as [number, number, number, number];
   return createEnergy(params, {
-    kind: "res",
+    ...ENERGY_DEFAULTS,
+    kind,
     channelsIn,
     height,
     width,
@@ -45,6 +53,58 @@ export async function energyRes(golden: Golden, execute: Execute): Promise<Check
     tolerance: TOLERANCES.gradient,
   }));
   return [...first, ...second];
+}
+
+/** `energy_plain`: energies and gradients of the strided network. */
+export function energyPlain(golden: Golden, execute: Execute): Promise<Check[]> {
+  return checkLayer(
+    golden,
+    execute,
+    (params, input) => ({ f: network(params, golden, "plain").forward(toNhwc(input("x"))) }),
+  );
+}
+
+/** `energy_deep_block`. */
+export function energyDeepBlock(golden: Golden, execute: Execute): Promise<Check[]> {
+  const [channelsIn, channelsOut] = [golden.number("channels_in"), golden.number("channels_out")];
+  return checkLayer(
+    golden,
+    execute,
+    (params, input) => ({ out: toNchw(new SwishBlock(params, channelsIn, channelsOut).forward(toNhwc(input("x")))) }),
+  );
+}
+
+/** `energy_sn_block`: the first pass moves u and v; outputs and gradients are those of a later pass that does not. */
+export async function energySnBlock(golden: Golden, execute: Execute): Promise<Check[]> {
+  const block = (params: Params): SpectralBlock =>
+    new SpectralBlock(params, golden.number("channels_in"), golden.number("channels_out"), { redraw: false });
+  const later = await checkLayer(
+    golden,
+    execute,
+    (params, input) => ({ out: toNchw(block(params).forward(toNhwc(input("x")))) }),
+  );
+  const g = new Graph();
+  const layer = block(new Params(g, ""));
+  const { shape, data } = golden.tensor("in.x");
+  for (const { name, next } of layer.step()) g.assign(name, next);
+  g.fetch("first.out", toNchw(layer.forward(toNhwc(feed(g, "x", shape)))));
+  const run = await execute(g, { x: data }, statesOf(golden, "before."));
+  const vectors = golden.names("param.").filter((name) => /weight_[uv]$/.test(name));
+  return [
+    ...later,
+    {
+      name: "first.out",
+      found: fetched(run, "first.out"),
+      expected: golden.tensor("first.out").data,
+      tolerance: TOLERANCES.output,
+    },
+    ...vectors.map((name): Check => ({
+      name: `param.${name}`,
+      found: run.assigns[name] ?? [],
+      expected: golden.tensor(`param.${name}`).data,
+      tolerance: TOLERANCES.output,
+    })),
+  ];
 }
 
 /** The steps at which the file holds images: `x10` and so on. */

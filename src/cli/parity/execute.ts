@@ -26,3 +26,8 @@ export function fetched(execution: Execution, name: string): ArrayLike<number> {
   }
   return data;
 }
+
+/** Thrown by a case that can't be run where it is, saying why: it has not failed. */
+export class SkippedCase extends Error {
+  override name = "SkippedCase";
+}

@@ -11,12 +11,15 @@ export interface GoldenTensor {
 /** A golden file. Reading a tensor marks it: what no check has read at the end was not tested. */
 export class Golden {
   readonly name: string;
+  /** Where the file lies. */
+  readonly path: string;
   readonly #tensors: ReadonlyMap<string, FileTensor>;
   readonly #metadata: ReadonlyMap<string, string>;
   readonly #unread: Set<string>;
 
-  constructor(name: string, file: Safetensors) {
+  constructor(name: string, path: string, file: Safetensors) {
     this.name = name;
+    this.path = path;
     this.#tensors = file.tensors;
     this.#metadata = file.metadata;
     this.#unread = new Set(file.tensors.keys());
@@ -24,7 +27,7 @@ export class Golden {
 
   /** Reads `path` whole. */
   static async read(name: string, path: string): Promise<Golden> {
-    return new Golden(name, await readSafetensors(path));
+    return new Golden(name, path, await readSafetensors(path));
   }
 
   /** Whether there is a tensor of this name. */

@@ -11,6 +11,8 @@ export type Quantity = keyof typeof TOLERANCES;
 
 /** The table. */
 export const TOLERANCES = {
+  /** What was read from a file. */
+  stored: { absolute: 0 },
   /** Layers, couplings, networks. */
   output: { relative: 3e-5 },
   /** Gradients and Hessian-vector products. */
@@ -32,6 +34,7 @@ export const TOLERANCES = {
   chainMiddle: { relative: 3e-4 },
   /** Chaotic: most moves are clamped by then. */
   chainEnd: { relative: 2e-3 },
+  reconstruct: { relative: 2e-4 },
   learningImages: { relative: 3e-3 },
   learningNorms: { relative: 2e-3 },
   learningParameters: { absolute: 1e-4 },

@@ -1,9 +1,12 @@
 /** One learning iteration of CoopFlow (Xie et al. 2022, Algorithm 1) as one program. */
 import { langevin, LANGEVIN_DEFAULTS } from "../../energy/langevin.ts";
-import { feed, map, mean, scalar, stopGradient, sub } from "../../graph/build.ts";
+import type { EnergyNetwork, StateStep } from "../../energy/network.ts";
+import { feed, map, mean, scalar, select, state, stopGradient, sub } from "../../graph/build.ts";
 import { E, type Expr } from "../../graph/expr.ts";
 import { Graph, type Value } from "../../graph/graph.ts";
 import { training } from "../../nn/context.ts";
+import type { ParamSpec } from "../../nn/params.ts";
+import { averageName } from "../../optim/adam.ts";
 import {
   type ChainConfig,
   chainOptions,
@@ -43,6 +46,25 @@ export interface LearnConfig extends ModelConfig {
   readonly images?: boolean;
 }
 
+/** Assigns what the energy network keeps beside its parameters; averages repeat it. Returns the specs of these. */
+function assignSteps(
+  g: Graph,
+  { params }: EnergyNetwork,
+  steps: readonly StateStep[],
+  ok: Value,
+  average: boolean,
+): ParamSpec[] {
+  const specs = new Map(params.specs.map((spec) => [spec.name, spec]));
+  return steps.flatMap(({ name, old, next }) => {
+    g.assign(name, select(ok, next, old));
+    const spec = specs.get(name);
+    if (!average || !spec) return [];
+    const copy = averageName(name);
+    g.assign(copy, select(ok, next, state(g, copy, old.shape)));
+    return [{ ...spec, name: copy, kind: "average" as const, init: (seed: number) => spec.init(seed) }];
+  });
+}
+
 /**
  * z ~ N(0, I) → proposal x̂ = g(z), dropout on → T Langevin steps with the current θ → x̃ → one Adam step of the flow on −mean log q(x̃), dropout on →
  * one Adam step of the EBM on mean f(x̃) − mean f(data). All see the parameters from before the iteration.
@@ -54,7 +76,7 @@ export interface LearnConfig extends ModelConfig {
  * Fetches (scalars): `flow_nll`, `flow_norm`, `flow_norm_gains`, `flow_norm_rest`, `f_proposal`, `f_revised`, `f_data`, `ebm_loss`, `ebm_norm` (norms before
  * clipping), `change` = √mean (x̃ − x̂)², `finite` (1 if all of these are), `flow_ok`, `ebm_ok` (1 if the update was made); `proposals`, `images` if asked for.
  *
- * Assigns: parameters `flow.…`, `ebm.…`, moments `adam.m.…`, `adam.v.…` (, averages `ema.…`). They keep their bits where `ok` is 0: when the model is off, a
+ * Assigns: parameters `flow.…`, `ebm.…` (spectral norm's vectors too, one power iteration in front of all else), moments `adam.m.…`, `adam.v.…` (, averages `ema.…`). They keep their bits where `ok` is 0: when the model is off, a
  * value that the update uses is not finite, its norm (for the flow also the EBM's) is not below its threshold, or `strict` is 1 and anything at all is not finite.
  */
 export function learn(config: LearnConfig): ModelProgram {
@@ -62,6 +84,7 @@ export function learn(config: LearnConfig): ModelProgram {
   const { batch, chain = LANGEVIN_DEFAULTS, given = [] } = config;
   const { flowOptimizer = FLOW_OPTIMIZER, energyOptimizer = ENERGY_OPTIMIZER } = config;
   const { flow, energy } = declareModels(g, config);
+  const energySteps = energy.step();
   const shape = imagesShape(config, batch);
   const data = feed(g, "data", shape);
   const key = (): Value => keyFeed(g);
@@ -99,6 +122,7 @@ export function learn(config: LearnConfig): ModelProgram {
   const specs = [
     ...flow.params.specs,
     ...energy.params.specs,
+    ...assignSteps(g, energy, energySteps, energyOk, energyOptimizer.average),
     ...applyUpdate(g, "flow", ofFlow, flowOk, flowOptimizer),
     ...applyUpdate(g, "ebm", ofEnergy, energyOk, energyOptimizer),
   ];

@@ -7,6 +7,7 @@ import { pretrain } from "../../../src/coopflow/programs/pretrain.ts";
 import type { ModelConfig, ModelProgram } from "../../../src/coopflow/programs/program.ts";
 import { sample } from "../../../src/coopflow/programs/sample.ts";
 import { ENERGY_OPTIMIZER, FLOW_OPTIMIZER } from "../../../src/coopflow/programs/updates.ts";
+import { ENERGY_DEFAULTS } from "../../../src/energy/network.ts";
 import { ConfigError } from "../../../src/errors.ts";
 import { FLOW_DEFAULTS } from "../../../src/flow/config.ts";
 import type { Graph } from "../../../src/graph/graph.ts";
@@ -26,7 +27,7 @@ const MODEL: ModelConfig = {
     components: 2,
     dropout: 0.2,
   },
-  energy: { kind: "res", ...SIZE, channels: 2 },
+  energy: { ...ENERGY_DEFAULTS, ...SIZE, channels: 2 },
 };
 const BATCH = 2;
 const CHAIN = { steps: 2, noise: true, moveClamp: 0.1, range: [-1, 1] } as const;

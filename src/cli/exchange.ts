@@ -1,0 +1,49 @@
+/** `coopflow import` and `coopflow export`. */
+import { writeCheckpoint } from "../coopflow/checkpoint.ts";
+import { exportReference } from "../coopflow/reference_export.ts";
+import { importReference } from "../coopflow/reference_import.ts";
+import { RunDirectory } from "../coopflow/run_directory.ts";
+import { modelStates } from "../coopflow/states.ts";
+import { configFrom, type ConfigOptions } from "./config_source.ts";
+import { findCheckpoint } from "./model_source.ts";
+
+/** The options of `import`. */
+export type ImportCommandOptions = Pick<ConfigOptions, "preset" | "config" | "set">;
+
+/** Makes a run directory of a reference checkpoint; returns the exit code. */
+export async function importCommand(
+  path: string,
+  out: string,
+  options: Partial<ImportCommandOptions>,
+): Promise<number> {
+  const given = { ...options, set: options.set ?? [] };
+  const { checkpoint, notices } = await importReference(path, {
+    config: async (found) => (await configFrom(given, found)).config,
+  });
+  await using run = await RunDirectory.create(out, checkpoint.config);
+  const { all, parameters } = modelStates(checkpoint.config);
+  const { iteration } = checkpoint.counters;
+  const valueOf = ({ name }: { name: string }): Float32Array => checkpoint.values.get(name) ?? new Float32Array();
+  await writeCheckpoint(run.checkpointPath(iteration), checkpoint, all, valueOf);
+  for (const notice of notices) console.log(`${path}: ${notice}`);
+  console.log(`${parameters.toLocaleString("en-US")} parameters after ${iteration} iterations in ${out}`);
+  return 0;
+}
+
+/** The options of `export`. */
+export interface ExportCommandOptions {
+  readonly to: string;
+  readonly liveParameters?: boolean;
+  readonly optimizers?: boolean;
+  readonly dataParallel?: boolean;
+  readonly epoch?: number;
+}
+
+/** Writes a run's networks for the reference program; returns the exit code. */
+export async function exportCommand(run: string, options: Partial<ExportCommandOptions>): Promise<number> {
+  const { to = "", ...how } = options;
+  const checkpoint = await findCheckpoint(run, (line) => console.error(line));
+  await exportReference(to, checkpoint, how);
+  console.log(`iteration ${checkpoint.counters.iteration} of ${run} in ${to}`);
+  return 0;
+}
