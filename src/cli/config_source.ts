@@ -16,6 +16,7 @@ export interface ConfigOptions {
   readonly batch?: number;
   readonly seed?: number;
   readonly flip?: boolean;
+  readonly data?: string;
 }
 
 /** A configuration and what to call runs of it. */
@@ -25,6 +26,8 @@ export interface NamedConfig {
   readonly stated: ReadonlySet<string>;
   readonly name: string;
 }
+
+const ANY_SIZE = { height: 64, width: 64 } as const;
 
 type Tree = { [key: string]: unknown };
 
@@ -41,6 +44,8 @@ export async function configFrom(options: ConfigOptions, base?: CoopFlowConfigIn
   const tree: Tree = presetName === undefined
     ? file === undefined ? structuredClone(base ?? {}) as Tree : {}
     : structuredClone(presets[presetName]) as Tree;
+  // Data bring their own sizes; until they are known, any that every number of scales divides will do.
+  if (options.data !== undefined && preset === undefined && file === undefined) merge(tree, { data: ANY_SIZE });
   const given: Tree = {};
   const { iterations, batch, seed, flip } = options;
   const fromFile = file === undefined ? {} : await readConfigFile(file);

@@ -105,6 +105,24 @@ describe("train, with data", () => {
       const { data } = await configOf(`${folder}/run`);
       assertEquals([data["height"], data["width"], data["channels"], data["levels"]], [8, 4, 1, 9]);
 
+      // The built-in digits' size has no say in what other data allow.
+      const deep = [
+        "train",
+        "--data",
+        "set.npy",
+        "--iterations",
+        "1",
+        "--out",
+        "deep",
+        "--set",
+        "flow.scales=[[0,1],[0,1],[0,1],[0,1]]",
+      ];
+      const { err } = await run(folder, deep);
+      assertStringIncludes(err, "data.height: expected a multiple of 16 for 4 scales, found 8");
+      await Deno.writeFile(`${folder}/wide.npy`, npy("|u1", [8, 16, 16], pixels(8, 256)));
+      const wide = await run(folder, [...deep, "--data", "wide.npy", "--batch", "2", "--set", "langevin.steps=1"]);
+      assertEquals(wide.code, 0, wide.err);
+
       const wrong = await train(folder, "--data", "set.npy", "--out", "other", "--set", "data.height=4");
       assertEquals(wrong.code, 1);
       assertStringIncludes(wrong.err, "data.height: expected 4 as configured, found 8 in set.npy");

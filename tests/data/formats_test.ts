@@ -1,49 +1,11 @@
 import { gzipSync } from "node:zlib";
 import { describe, it } from "@std/testing/bdd";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { DataError, UsageError } from "../../src/errors.ts";
-import { type Dataset, imageElements } from "../../src/data/dataset.ts";
+import { UsageError } from "../../src/errors.ts";
 import { openDataset } from "../../src/data/open.ts";
 import { withFolder } from "../io/support.ts";
-import {
-  cifarBinary,
-  cifarPython,
-  concat,
-  idx,
-  mat,
-  matVariable,
-  npy,
-  npz,
-  pixels,
-  svhn,
-  tar,
-  type TarEntry,
-} from "./files.ts";
-
-/** The levels of all images. */
-function levelsOf(dataset: Dataset): number[] {
-  const image = new Float32Array(imageElements(dataset));
-  const out: number[] = [];
-  for (let i = 0; i < dataset.count; i++) {
-    dataset.read(i, image, 0);
-    for (const value of image) out.push(Math.round((value + 1) / 2 * (dataset.levels - 1)));
-  }
-  return out;
-}
-
-const sizeOf = ({ count, height, width, channels }: Dataset): number[] => [count, height, width, channels];
-
-/** Writes a file and says how opening it ends. */
-async function failure(name: string, bytes: Uint8Array): Promise<string> {
-  let message = "";
-  await withFolder(async (folder) => {
-    await Deno.writeFile(`${folder}/${name}`, bytes);
-    const error = await assertRejects(() => openDataset(`${folder}/${name}`), DataError);
-    assert(error.message.includes(name) && !error.message.includes("\n"), error.message);
-    message = error.message;
-  });
-  return message;
-}
+import { concat, idx, mat, matVariable, npy, npz, pixels, svhn } from "./files.ts";
+import { failure, levelsOf, sizeOf } from "./support.ts";
 
 describe("openDataset, of IDX files", () => {
   const images = pixels(3, 6);
@@ -230,118 +192,6 @@ describe("openDataset, of SVHN's files", () => {
   ];
   for (const [what, bytes, message] of refused) {
     it(`refuses one ${what}`, async () => assertStringIncludes(await failure("set.mat", bytes), message));
-  }
-});
-
-describe("openDataset, of CIFAR-10's archives and Python version", () => {
-  const images = pixels(3, 3072);
-  const binary: TarEntry[] = [
-    { path: "cifar-10-batches-bin/", type: "5" },
-    { path: "cifar-10-batches-bin/data_batch_2.bin", data: cifarBinary(1, images.subarray(2 * 3072)) },
-    { path: "cifar-10-batches-bin/data_batch_1.bin", data: cifarBinary(2, images.subarray(0, 2 * 3072)) },
-    { path: "cifar-10-batches-bin/batches.meta.txt", data: new Uint8Array(700) },
-    { path: "cifar-10-batches-bin/test_batch.bin", data: cifarBinary(1, images.subarray(3072, 2 * 3072)) },
-  ];
-  const python: TarEntry[] = [
-    { path: "cifar-10-batches-py/data_batch_1", data: cifarPython(2, images.subarray(0, 2 * 3072)) },
-    { path: "cifar-10-batches-py/data_batch_2", data: cifarPython(1, images.subarray(2 * 3072)) },
-    { path: "cifar-10-batches-py/test_batch", data: cifarPython(1, images.subarray(3072, 2 * 3072)) },
-  ];
-
-  it("reads the archives as downloaded, files in the order of their numbers", async () => {
-    await withFolder(async (folder) => {
-      for (const [name, entries] of [["binary", binary], ["python", python]] as const) {
-        const path = `${folder}/cifar-10-${name}.tar.gz`;
-        await Deno.writeFile(path, gzipSync(tar(entries)));
-        const { format, train, heldout } = await openDataset(path);
-        assertEquals([format, train.count, heldout?.count], ["CIFAR-10 archive", 3, 1]);
-        assertEquals(levelsOf(train), [...images]);
-      }
-      await Deno.writeFile(`${folder}/plain.tar`, tar(binary));
-      assertEquals((await openDataset(`${folder}/plain.tar`)).train.count, 3);
-    });
-  });
-
-  it("reads the long paths of pax and GNU, and checks them as well", async () => {
-    await withFolder(async (folder) => {
-      const path = `${folder}/set.tar`;
-      const long = (name: string): string => `${"deep/".repeat(30)}${name}`;
-      const gnu = (name: string): TarEntry => ({
-        path: "././@LongLink",
-        type: "L",
-        data: new TextEncoder().encode(`${name}\0`),
-      });
-      const pax = (name: string): TarEntry => {
-        const length = ` path=${name}\n`.length + 3;
-        return { path: "PaxHeader", type: "x", data: new TextEncoder().encode(`${length} path=${name}\n`) };
-      };
-      for (const tell of [gnu, pax]) {
-        const open = async (name: string): Promise<number> => {
-          await Deno.writeFile(path, tar([tell(name), { path: "short", data: cifarBinary(3, images) }]));
-          return (await openDataset(path)).train.count;
-        };
-        assertEquals(await open(long("data_batch_1.bin")), 3);
-        await assertRejects(() => open(long("../../data_batch_1.bin")), DataError, "which leads out of it; not opened");
-      }
-    });
-  });
-
-  it("reads a folder of the Python version", async () => {
-    await withFolder(async (folder) => {
-      for (const { path, data = new Uint8Array(0) } of python) {
-        await Deno.writeFile(`${folder}/${path.split("/")[1]}`, data);
-      }
-      const { format, train, heldout } = await openDataset(folder);
-      assertEquals([format, heldout?.count, levelsOf(train)], ["CIFAR-10 Python", 1, [...images]]);
-    });
-  });
-
-  it("refuses a pickle that names anything else, without running it", async () => {
-    await withFolder(async (folder) => {
-      const evil = cifarPython(1, images.subarray(0, 3072), { reconstruct: new TextEncoder().encode("cos\nsystem\n") });
-      await Deno.writeFile(`${folder}/data_batch_1`, evil);
-      await assertRejects(() => openDataset(folder), DataError, "os.system");
-      await Deno.writeFile(`${folder}/data_batch_1`, cifarPython(1, images.subarray(0, 3072), { labels: [10] }));
-      await assertRejects(() => openDataset(folder), DataError, "expected a label from 0 to 9 in record 0, found 10");
-      await Deno.writeFile(`${folder}/data_batch_1`, cifarPython(1, images.subarray(0, 3072)).subarray(0, 900));
-      await assertRejects(() => openDataset(folder), DataError, "cut short");
-    });
-  });
-
-  const data = cifarBinary(1, images.subarray(0, 3072));
-  const archive = gzipSync(tar(binary));
-  const refused: readonly [string, Uint8Array, string][] = [
-    [
-      "with a path that climbs out",
-      tar([{ path: "../data_batch_1.bin", data }]),
-      'found "../data_batch_1.bin", which leads out of it; not opened',
-    ],
-    ["with an absolute path", tar([{ path: "/tmp/data_batch_1.bin", data }]), "which leads out of it"],
-    ["with a link", tar([{ path: "data_batch_1.bin", type: "2" }]), 'found "data_batch_1.bin", a link or device'],
-    [
-      "without CIFAR-10 in it",
-      tar([{ path: "x.bin", data }]),
-      "expected an archive with CIFAR-10's data_batch_*, found none",
-    ],
-    [
-      "with a batch twice",
-      tar([{ path: "a/data_batch_1.bin", data }, { path: "b/data_batch_1.bin", data }]),
-      "found it twice",
-    ],
-    [
-      "with half a record",
-      tar([{ path: "data_batch_1.bin", data: data.subarray(1) }]),
-      "expected a multiple of 3073 bytes",
-    ],
-    ["cut short", archive.subarray(0, archive.length / 2), "cut short: its compressed data ends early"],
-    [
-      "with a damaged header",
-      tar(binary).map((byte, i) => i === 520 ? byte ^ 1 : byte),
-      "a header's checksum is wrong",
-    ],
-  ];
-  for (const [what, bytes, message] of refused) {
-    it(`refuses an archive ${what}`, async () => assertStringIncludes(await failure("set.tar", bytes), message));
   }
 });
 

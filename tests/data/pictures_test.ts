@@ -2,42 +2,11 @@ import { deflateSync } from "node:zlib";
 import sharp, { type Sharp } from "sharp";
 import { describe, it } from "@std/testing/bdd";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { CancelledError, CoopFlowError, DataError, UsageError } from "../../src/errors.ts";
-import type { Dataset } from "../../src/data/dataset.ts";
+import { DataError, UsageError } from "../../src/errors.ts";
 import { openDataset, type OpenedDataset, type OpenOptions } from "../../src/data/open.ts";
-import { namesIn, withFolder } from "../io/support.ts";
+import { withFolder } from "../io/support.ts";
 import { concat } from "./files.ts";
-
-const SIZE = 8;
-
-/** A picture whose left half is `left`, the right half `right`. */
-function halves(left: readonly number[], right: readonly number[], width = 2 * SIZE, height = 2 * SIZE): Sharp {
-  const channels = left.length as 1 | 2 | 3 | 4;
-  const row = Array.from({ length: width }, (_, x) => x < width / 2 ? left : right).flat();
-  const data = Uint8Array.from({ length: height * row.length }, (_, i) => row[i % row.length] ?? 0);
-  return sharp(data, { raw: { width, height, channels } });
-}
-
-const RED = [255, 0, 0];
-const BLUE = [0, 0, 255];
-
-/** First level of each channel of the pixel in the middle of a side of image `index`. */
-function pixel(dataset: Dataset, index: number, side: "left" | "right" | "top" | "bottom"): number[] {
-  const { height, width, channels } = dataset;
-  const image = new Float32Array(height * width * channels);
-  dataset.read(index, image, 0);
-  const y = side === "top" ? 0 : side === "bottom" ? height - 1 : height >> 1;
-  const x = side === "left" ? 0 : side === "right" ? width - 1 : width >> 1;
-  const at = (y * width + x) * channels;
-  return Array.from(image.subarray(at, at + channels), (value) => Math.round((value + 1) * 127.5));
-}
-
-function assertNear(found: readonly number[], expected: readonly number[], tolerance = 3): void {
-  assertEquals(found.length, expected.length);
-  found.forEach((value, c) =>
-    assert(Math.abs(value - (expected[c] ?? NaN)) <= tolerance, `${found} is not ${expected}`)
-  );
-}
+import { assertNear, BLUE, halves, pixel, RED, SIZE } from "./pictures.ts";
 
 /** Writes pictures to a folder and opens it. */
 async function withPictures(
@@ -257,117 +226,6 @@ describe("openDataset, of a folder of pictures", () => {
         { path: "in/round", reason: "a link to a folder that is read already" },
         { path: "itself", reason: "a link that leads to itself" },
       ]);
-    });
-  });
-});
-
-describe("the cache of decoded pictures", () => {
-  /** Opens a folder with one red picture and a broken one, its cache beside it. */
-  async function withCache(body: (open: () => Promise<OpenedDataset>, folder: string) => Promise<void>): Promise<void> {
-    await withFolder(async (folder) => {
-      await Deno.mkdir(`${folder}/set`);
-      await Deno.writeFile(`${folder}/set/a.png`, await halves(RED, RED).png().toBuffer());
-      await Deno.writeFile(`${folder}/set/empty.png`, new Uint8Array(0));
-      await Deno.writeFile(`${folder}/set/small.png`, await halves(RED, RED, 1, 1).png().toBuffer());
-      await body(() => openDataset(`${folder}/set`, { height: SIZE, cache: `${folder}/cache` }), folder);
-    });
-  }
-
-  const age = async (path: string): Promise<number | undefined> => (await Deno.stat(path)).mtime?.getTime();
-
-  it("is made once, and gives the same images and reasons", async () => {
-    await withCache(async (open, folder) => {
-      using first = await open();
-      const [name = ""] = namesIn(`${folder}/cache`);
-      await Deno.utime(`${folder}/cache/${name}`, 1, 1);
-      using second = await open();
-      assertEquals(await age(`${folder}/cache/${name}`), 1000);
-      assertEquals(second.unusable, first.unusable);
-      assertEquals(second.unusable.length, 2);
-      assertNear(pixel(second.train, 0, "left"), RED);
-      assertNear(pixel(first.train, 0, "left"), RED);
-    });
-  });
-
-  it("is another one for other pictures, names or sizes", async () => {
-    await withCache(async (open, folder) => {
-      (await open()).close();
-      await Deno.writeFile(`${folder}/set/a.png`, await halves(BLUE, BLUE).png().toBuffer());
-      using changed = await open();
-      assertNear(pixel(changed.train, 0, "left"), BLUE);
-      await Deno.rename(`${folder}/set/a.png`, `${folder}/set/z.png`);
-      (await open()).close();
-      (await openDataset(`${folder}/set`, { height: 4, cache: `${folder}/cache` })).close();
-      assertEquals(namesIn(`${folder}/cache`).length, 4);
-    });
-  });
-
-  it("is made again if it was cut short or damaged", async () => {
-    await withCache(async (open, folder) => {
-      (await open()).close();
-      const path = `${folder}/cache/${namesIn(`${folder}/cache`)[0]}`;
-      const whole = await Deno.readFile(path);
-      for (const bytes of [new Uint8Array(0), whole.subarray(1), whole.subarray(0, -1), new Uint8Array(500)]) {
-        await Deno.writeFile(path, bytes);
-        using opened = await open();
-        assertNear(pixel(opened.train, 0, "left"), RED);
-        assertEquals(await Deno.readFile(path), whole);
-      }
-    });
-  });
-
-  it("is cleared of what was left behind long ago", async () => {
-    await withCache(async (open, folder) => {
-      await Deno.mkdir(`${folder}/cache`);
-      for (const [name, seconds] of [[".pictures-x.1-1.tmp", 1], [".pictures-y.1-1.tmp", Date.now() / 1000]] as const) {
-        await Deno.writeFile(`${folder}/cache/${name}`, new Uint8Array(1));
-        await Deno.utime(`${folder}/cache/${name}`, seconds, seconds);
-      }
-      (await open()).close();
-      const left = namesIn(`${folder}/cache`).filter((name) => name.endsWith(".tmp"));
-      assertEquals(left, [".pictures-y.1-1.tmp"]);
-    });
-  });
-
-  it("says what to do if it can't be written", async () => {
-    await withCache(async (_, folder) => {
-      await Deno.writeFile(`${folder}/file`, new Uint8Array(1));
-      const error = await assertRejects(
-        () => openDataset(`${folder}/set`, { height: SIZE, cache: `${folder}/file/cache` }),
-        CoopFlowError,
-        "or set COOPFLOW_CACHE to another folder, or to nothing to keep the images in memory",
-      );
-      assert(error.message.startsWith(`cannot write ${folder}/file/cache: `), error.message);
-    });
-  });
-
-  it("leaves nothing behind when it is cancelled", async () => {
-    await withCache(async (_, folder) => {
-      const controller = new AbortController();
-      const opening = openDataset(`${folder}/set`, {
-        height: SIZE,
-        cache: `${folder}/cache`,
-        signal: controller.signal,
-        progress: () => controller.abort(),
-      });
-      await assertRejects(() => opening, CancelledError);
-      assertEquals(namesIn(`${folder}/cache`), []);
-    });
-  });
-
-  it("is read no more once it is closed", async () => {
-    await withCache(async (open) => {
-      const opened = await open();
-      opened.close();
-      opened.close();
-      assert(opened.train.count === 1);
-      let message = "";
-      try {
-        pixel(opened.train, 0, "left");
-      } catch (error) {
-        message = error instanceof DataError ? error.message : String(error);
-      }
-      assertStringIncludes(message, "expected an open data set, found a closed one");
     });
   });
 });
