@@ -77,7 +77,9 @@ describe("wrong usage", () => {
 });
 
 describe("--help", () => {
-  for (const command of ["train", "sample", "bench", "parity"]) {
+  for (
+    const command of ["train", "sample", "reconstruct", "inpaint", "interpolate", "import", "export", "bench", "parity"]
+  ) {
     it(`of ${command} has an example`, async () => {
       const { code, out } = await run("/", [command, "--help"]);
       assertEquals(code, 0);
@@ -88,6 +90,18 @@ describe("--help", () => {
   it("loads none of the libraries that commands need", async () => {
     const { code, out } = await run("/", ["--help"], { COOPFLOW_LIBRARY: "/nowhere" });
     assertEquals(code, 0);
-    for (const command of ["train", "sample", "bench", "parity"]) assert(out.includes(command));
+    for (
+      const command of [
+        "train",
+        "sample",
+        "reconstruct",
+        "inpaint",
+        "interpolate",
+        "import",
+        "export",
+        "bench",
+        "parity",
+      ]
+    ) assert(out.includes(command));
   });
 });
