@@ -211,6 +211,55 @@ describe("fusion", () => {
     );
   });
 
+  it("pools in the convolution that makes the image, and lets each convolution add its own bias", () => {
+    const { instrs } = lower(graph((g) => {
+      const x = b.feed(g, "x", [1, 6, 4, 16]);
+      const biased = (name: string): Value =>
+        b.add(b.conv2d(x, b.state(g, `${name}.w`, [32, 16, 3, 3]), { padding: 1 }), b.state(g, `${name}.b`, [32]));
+      g.fetch("y", b.avgPool2(b.add(b.swish(biased("p")), b.swish(biased("q")))));
+    }));
+    const convs = instrs.filter((i) => i.op === "conv");
+    assertEquals(instrs.filter((i) => i.op === "reduce"), []);
+    assertEquals(convs.map((i) => i.attrs[7]), [1, 1 | 1 << 8]);
+    assertEquals(convs[1]!.outputs[0]!.layout.shape, [1, 3, 2, 32]);
+  });
+
+  it("pools in a reduction where the convolution can't", () => {
+    assertEquals(
+      opsOf(graph((g) => {
+        const y = b.conv2d(b.feed(g, "x", [1, 4, 4, 3]), b.state(g, "w", [4, 3, 3, 3]), { padding: 1 });
+        g.fetch("y", b.avgPool2(b.tanh(y)));
+      })),
+      ["conv", "reduce", "map", "map"], // the sum, its quarter, its way to the fetch
+    );
+  });
+
+  it("reads an upsampled image where it lies", () => {
+    const g = graph((g) => {
+      const x = b.feed(g, "x", [2, 4, 6, 3]);
+      g.fetch("y", grad(b.sumSquares(b.avgPool2(b.tanh(x))), [x])[0]!);
+    });
+    checkLowering(g);
+    const copies = lower(g).instrs.filter((i) => i.op === "map" && i.inputs.length === 1 && i.attrs.join() === "0,0,0");
+    assertEquals(copies, []);
+  });
+
+  it("keeps the slope of an activation instead of its operand in a loop", () => {
+    const { instrs } = lower(graph((g) => {
+      const w = b.state(g, "w", [16, 16, 3, 3]);
+      const { carried } = b.repeat(g, 5, [b.feed(g, "x", [1, 4, 4, 16])], ([p]) => {
+        const inner = b.swish(b.conv2d(p!, w, { padding: 1 }));
+        const f = b.scalar(b.sumSquares(b.conv2d(inner, w, { padding: 1 })));
+        return { carried: [b.add(p!, grad(f, [p!])[0]!)] };
+      });
+      g.fetch("y", carried[0]!);
+    }));
+    const forward = instrs.find((i) => i.op === "conv")!, back = instrs.find((i) => i.op === "conv_data_grad")!;
+    const slope = back.inputs.at(-1)!;
+    assertEquals(forward.outputs.length, 2);
+    assert(forward.outputs.some((w) => w.buffer === slope.buffer), "expected the slope to come from the convolution");
+  });
+
   it("transforms weights once in front of a loop", () => {
     const ops = opsOf(graph((g) => {
       const w = b.state(g, "w", [16, 16, 3, 3]);
