@@ -1,37 +1,7 @@
-/** What items read and make, and which of them form the commit: the maps that write states in place, last of all. */
+/** Which items form the commit: the maps that write states in place, last of all. */
 import type { Value } from "../graph/graph.ts";
 import { sameShape } from "../graph/shape.ts";
-import { type Cluster, type Item, type Pool, readsOf, rootOf } from "./fuse.ts";
-
-/** Nodes that an item computes (a repeat: itself). */
-export function nodesOf(item: Item): readonly Value["node"][] {
-  switch (item.kind) {
-    case "map":
-      return item.cluster.nodes;
-    case "reduce":
-      return [...(item.prologue?.nodes ?? []), item.node];
-    case "node":
-      return [...(item.epilogue?.nodes ?? []), item.node, ...(item.pools ?? []).map((pool) => pool.node)];
-    case "repeat":
-      return [item.node];
-  }
-}
-
-/** An epilogue's results, poolings in place of what they pool. */
-export function resultsOf(epilogue: Cluster, pools: readonly Pool[] = []): readonly Value[] {
-  return epilogue.outputs.map((v) => pools.find((pool) => pool.from === v)?.node.outputs[0] ?? v);
-}
-
-/** Values that an item makes available to others. */
-export function valuesOf(item: Item): readonly Value[] {
-  if (item.kind === "map") return item.cluster.outputs;
-  if (item.kind === "node" && item.epilogue) return resultsOf(item.epilogue, item.pools);
-  if (
-    item.kind === "node" &&
-    (item.node.op === "view" || item.node.op === "stop_gradient" || item.node.inputs.length === 0)
-  ) return [];
-  return item.node.outputs;
-}
+import { type Item, nodesOf, readsOf, rootOf } from "./items.ts";
 
 /** Whether the item reads `v`, and if so only element by element in a map. */
 function reading(item: Item, v: Value): "no" | "same element" | "otherwise" {

@@ -2,63 +2,15 @@
  * Groups the live nodes of each block into items: element-wise neighbours become one map, a map in front of a reduction joins it, and a map
  * behind a product or convolution becomes its epilogue. Groups stay convex: nothing outside a group lies between its members.
  */
-import { capturesOf } from "../graph/captures.ts";
 import type { Graph, Node, Region, Value } from "../graph/graph.ts";
 import { isDense, numel, sameShape } from "../graph/shape.ts";
+import { type Cluster, type Item, type MapNode, type Pool, readsOf, resolve, rootOf } from "./items.ts";
 import { MAX_MAP_INPUTS, MAX_MAP_OUTPUTS } from "./opcodes.ts";
-
-export type MapNode = Extract<Node, { op: "map" }>;
-export type ReduceNode = Extract<Node, { op: "reduce" }>;
-export type RepeatNode = Extract<Node, { op: "repeat" }>;
-
-/** Maps of one shape that run as one kernel, and the values that others need of them. */
-export interface Cluster {
-  readonly nodes: readonly MapNode[];
-  readonly outputs: readonly Value[];
-}
-
-/** What becomes one instruction (a repeat: one and its body). */
-export type Item =
-  | { readonly kind: "map"; readonly cluster: Cluster }
-  | { readonly kind: "reduce"; readonly node: ReduceNode; readonly prologue: Cluster | undefined }
-  | {
-    readonly kind: "node";
-    readonly node: Node;
-    readonly epilogue: Cluster | undefined;
-    /** Sums over 2×2 neighbours of epilogue results that nobody else reads. */
-    readonly pools?: readonly Pool[];
-  }
-  | { readonly kind: "repeat"; readonly node: RepeatNode; readonly body: readonly Item[] };
-
-/** An average (but for the factor) pooling: `from` in windows of 2×2 pixels, summed by `node`. */
-export interface Pool {
-  readonly from: Value;
-  readonly node: ReduceNode;
-}
 
 /** Which groupings to make. */
 export interface FuseOptions {
   readonly maps: boolean;
   readonly epilogues: boolean;
-}
-
-/** The value behind windows that change nothing and stopped gradients. */
-export function resolve(v: Value): Value {
-  while (v.node.op === "stop_gradient") v = v.node.inputs[0]!;
-  return v;
-}
-
-/** The value whose elements v's windows show. */
-export function rootOf(value: Value): Value {
-  let v = resolve(value);
-  while (v.node.op === "view") v = resolve(v.node.inputs[0]!);
-  return v;
-}
-
-/** Operands of a node and what its body captures, resolved. */
-export function readsOf(node: Node): Value[] {
-  const direct = node.op === "repeat" ? [...node.inputs, ...capturesOf(node.attrs.region)] : [...node.inputs];
-  return direct.map(resolve);
 }
 
 interface Uses {

@@ -4,9 +4,21 @@ import { constant, type Expr, input, substitute } from "../graph/expr.ts";
 import type { Graph, Node, Value } from "../graph/graph.ts";
 import { wholeLayout } from "../graph/ops.ts";
 import { composeLayouts, isDense, numel, type Shape } from "../graph/shape.ts";
-import { nodesOf, overwritable, resultsOf, splitCommit, valuesOf } from "./commit.ts";
+import { overwritable, splitCommit } from "./commit.ts";
 import { encodeExprs } from "./expr_code.ts";
-import { type Cluster, fuse, type Item, type Pool, readsOf, type RepeatNode, resolve, rootOf } from "./fuse.ts";
+import { fuse } from "./fuse.ts";
+import {
+  type Cluster,
+  type Item,
+  nodesOf,
+  type Pool,
+  readsOf,
+  type RepeatNode,
+  resolve,
+  resultsOf,
+  rootOf,
+  valuesOf,
+} from "./items.ts";
 import { floatBits, type Lowered, type Window } from "./lir.ts";
 import { as, emitNode, type Emitter } from "./lower_ops.ts";
 import { type BlockState, LOOPS, noLoops, Storage } from "./storage.ts";

@@ -5,7 +5,7 @@ import { composeLayouts, isDense, type Layout, numel, type Shape } from "../grap
 import { wholeLayout } from "../graph/ops.ts";
 import { streamHash } from "../random.ts";
 import { encodeExprs } from "./expr_code.ts";
-import type { Cluster, Pool } from "./fuse.ts";
+import type { Cluster, Pool } from "./items.ts";
 import { floatBits, type Window } from "./lir.ts";
 import type { ProgramOp } from "./opcodes.ts";
 

@@ -5,7 +5,7 @@ import type { Value } from "../graph/graph.ts";
 import { wholeLayout } from "../graph/ops.ts";
 import { composeLayouts, type DType, isDense, type Layout, numel, type Shape } from "../graph/shape.ts";
 import { encodeExprs } from "./expr_code.ts";
-import { resolve } from "./fuse.ts";
+import { resolve } from "./items.ts";
 import type { Buffer, Instr, Window } from "./lir.ts";
 import type { ProgramOp } from "./opcodes.ts";
 
