@@ -19,9 +19,10 @@ enum class Op : uint32_t {
   /// the op's result (bias included), then come the further inputs (output's dims, strided, last stride 1 or 0); each expression result is one output of the
   /// instruction. Without those words the instruction has one output, the result itself.
   /// NHWC convolution. inputs: x [N,H,W,I] dense, w [O,I,kh,kw] dense (OIHW), or Winograd weights of winograd_weights (+ bias [O]); output [N,OH,OW,O] (dense, or dense but for the pixel stride: a channel window of a wider tensor).
-  /// attrs: [stride, padding, algo (0 direct, 1 Winograd: second input is U), O, I, kh, kw, has bias, then optionally an epilogue].
+  /// attrs: [stride, padding, algo (0 direct, 1 Winograd: second input is U), O, I, kh, kw, flags, then optionally an epilogue]. flags: bit 0 has bias;
+  /// bit 8 + j (Winograd with an epilogue): output j is summed over windows of 2×2 pixels, [N,OH/2,OW/2,O].
   conv = 4,
-  /// Gradient of conv by x. inputs: dy [N,OH,OW,O] dense, w or U (transform with data_grad = 1); output dx [N,H,W,I] dense. attrs as conv, has bias = 0.
+  /// Gradient of conv by x. inputs: dy [N,OH,OW,O] dense, w or U (transform with data_grad = 1); output dx [N,H,W,I] dense. attrs as conv, without bias.
   conv_data_grad = 5,
   /// Gradient of conv by w. inputs: x, dy dense; output dw [O,I,kh,kw] dense. attrs: conv's first seven (algo 1 = Winograd, no extra operand).
   conv_weight_grad = 6,
