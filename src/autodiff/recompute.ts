@@ -1,5 +1,5 @@
 /** What gradients compute again instead of keeping: marked segments, and large element-wise results. */
-import type { Expr } from "../graph/expr.ts";
+import { biasedBy } from "../graph/bias.ts";
 import type { Graph, Node, Segment, Value } from "../graph/graph.ts";
 import { isDense, numel } from "../graph/shape.ts";
 import { replay } from "./replay.ts";
@@ -8,13 +8,11 @@ import { replay } from "./replay.ts";
 const LARGE = 1 << 15;
 
 /** Whether a node adds a bias to what a product or convolution made: that is done as the result is written, and kept in its place. */
-function addsBias({ op, inputs, attrs }: Node): boolean {
-  if (op !== "map" || inputs.length !== 2) return false;
-  const { expr } = attrs as { readonly expr: Expr };
+function addsBias(node: Node): boolean {
   const made = (v: Value): boolean =>
     v.node.op === "view" ? isDense(v.node.attrs.layout) && made(v.node.inputs[0]!) : /^(conv|matmul)$/.test(v.node.op);
-  const bias = ({ node }: Value): boolean => node.op === "view" && node.inputs[0]!.node.op === "state";
-  return expr.kind === "op" && expr.op === "add" && inputs.some(made) && inputs.some(bias);
+  const biased = biasedBy(node);
+  return biased !== undefined && made(biased);
 }
 
 /**

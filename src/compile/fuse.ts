@@ -2,6 +2,7 @@
  * Groups the live nodes of each block into items: element-wise neighbours become one map, a map in front of a reduction joins it, and a map
  * behind a product or convolution becomes its epilogue. Groups stay convex: nothing outside a group lies between its members.
  */
+import { biasedBy } from "../graph/bias.ts";
 import type { Graph, Node, Region, Value } from "../graph/graph.ts";
 import { isDense, numel, sameShape } from "../graph/shape.ts";
 import { type Cluster, type Item, type MapNode, type Pool, readsOf, resolve, rootOf } from "./items.ts";
@@ -152,14 +153,8 @@ class Block {
 
   /** Takes what adds a bias to the node's result out of a group that is another node's epilogue: each then adds its own as it goes. */
   #detachBias(node: Node, group: Set<MapNode>): Set<MapNode> | undefined {
-    const reader = this.#soleReader(node.outputs[0]!);
-    if (reader?.op !== "map" || reader.inputs.length !== 2 || group.size < 2) return undefined;
-    const { expr } = reader.attrs;
-    const wide = reader.inputs.map(resolve).find((v) => v !== node.outputs[0])?.node;
-    if (expr.kind !== "op" || expr.op !== "add" || expr.args.some((a) => a.kind !== "input")) return undefined;
-    if (wide?.op !== "view" || wide.inputs[0]!.node.op !== "state") return undefined;
-    const { strides } = wide.attrs.layout;
-    if (!strides.every((s, k) => s === (k === strides.length - 1 ? 1 : 0))) return undefined;
+    const result = node.outputs[0]!, reader = this.#soleReader(result);
+    if (reader?.op !== "map" || group.size < 2 || biasedBy(reader) !== result) return undefined;
     group.delete(reader);
     const own = new Set([reader]);
     this.#cluster.set(reader, own);

@@ -1,6 +1,6 @@
 /** The complete configuration of a CoopFlow: every hyperparameter, each with the reference's default. */
 import { z } from "zod";
-import { ENERGY_DEFAULTS, ENERGY_KINDS, type EnergyConfig } from "../energy/network.ts";
+import { ENERGY_DEFAULTS, ENERGY_KINDS, type EnergyConfig } from "../energy/config.ts";
 import { LANGEVIN_DEFAULTS } from "../energy/langevin.ts";
 import { ConfigError } from "../errors.ts";
 import { checkFlowConfig, FLOW_DEFAULTS, type FlowConfig } from "../flow/config.ts";

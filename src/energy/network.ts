@@ -16,16 +16,6 @@ import {
 } from "./config.ts";
 import { SpectralStack } from "./spectral.ts";
 
-export {
-  ENERGY_DEFAULTS,
-  ENERGY_KINDS,
-  energyBlocks,
-  type EnergyConfig,
-  type EnergyKind,
-  type EnergyNetwork,
-  type StateStep,
-} from "./config.ts";
-
 /** Layers from images to what is summed up to f. */
 export interface Stack {
   /** [N,H,W,C] → [N,h,w,100]. */

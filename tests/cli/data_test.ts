@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import sharp from "sharp";
 import { describe, it } from "@std/testing/bdd";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
@@ -163,7 +164,7 @@ const SHARED = new URL("../../../shared/data/", import.meta.url);
 const PATHS = ["digits.safetensors", "folder", "photos-cifar10-format", "photos-svhn-format"];
 
 describe("the data that users have", () => {
-  const ignore = !exists(SHARED);
+  const ignore = !existsSync(SHARED);
   for (const name of PATHS) {
     it(`${name} can be described and trained on`, { ignore, reason: "needs ../shared/data" }, async () => {
       await withFolder(async (folder) => {
@@ -190,12 +191,3 @@ describe("the data that users have", () => {
     });
   }
 });
-
-function exists(url: URL): boolean {
-  try {
-    Deno.statSync(url);
-    return true;
-  } catch {
-    return false;
-  }
-}

@@ -3,7 +3,7 @@ import { assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { configJsonSchema, energyConfigOf, flowConfigOf, parseConfig } from "../../src/coopflow/config.ts";
 import { presets } from "../../src/coopflow/presets.ts";
 import { ConfigError } from "../../src/errors.ts";
-import { ENERGY_DEFAULTS } from "../../src/energy/network.ts";
+import { ENERGY_DEFAULTS } from "../../src/energy/config.ts";
 import { FLOW_CELEBA64, FLOW_DEFAULTS } from "../../src/flow/config.ts";
 
 const WRONG: readonly [name: string, input: unknown, field: string, message: string][] = [

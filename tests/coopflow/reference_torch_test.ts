@@ -1,5 +1,6 @@
 // Checkpoints through PyTorch itself, where a Python with it is found: COOPFLOW_PYTHON, else python3.
 
+import { existsSync } from "node:fs";
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { compare } from "../../src/cli/parity/compare.ts";
@@ -24,14 +25,6 @@ const CHECKPOINT = `${SHARED}/golden/checkpoint.pth.tar`;
 const SCRIPT = new URL("./reference_torch.py", import.meta.url).pathname;
 const PYTHON = Deno.env.get("COOPFLOW_PYTHON") ?? "python3";
 
-function exists(path: string): boolean {
-  try {
-    return Deno.statSync(path) !== undefined;
-  } catch {
-    return false;
-  }
-}
-
 function runs(args: readonly string[]): boolean {
   try {
     return new Deno.Command(PYTHON, { args: [...args], stdout: "null", stderr: "null" }).outputSync().success;
@@ -40,7 +33,7 @@ function runs(args: readonly string[]): boolean {
   }
 }
 
-const absent = !exists(CHECKPOINT)
+const absent = !existsSync(CHECKPOINT)
   ? { ignore: true, reason: "no golden tensors beside the repository (../shared/golden)" }
   : { ignore: !runs(["-c", "import torch"]), reason: "no Python with PyTorch (COOPFLOW_PYTHON)" };
 
@@ -68,7 +61,7 @@ describe("PyTorch", absent, () => {
       const eps = Float32Array.from(normals(1, "eps", 256));
       const inputs = new Map([["data", tensorOf(shape, data)], ["eps", tensorOf(shape, eps)]]);
       await writeTorch(`${folder}/inputs.pth.tar`, inputs);
-      const classes = exists(`${SHARED}/peer/torch_coopflow.py`) ? `${SHARED}/peer` : "";
+      const classes = existsSync(`${SHARED}/peer/torch_coopflow.py`) ? `${SHARED}/peer` : "";
       const { success, stderr } = await new Deno.Command(PYTHON, { args: [SCRIPT, folder, classes] }).output();
       assert(success, new TextDecoder().decode(stderr));
 

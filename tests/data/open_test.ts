@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { describe, it } from "@std/testing/bdd";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { DataError } from "../../src/errors.ts";
@@ -189,7 +190,7 @@ describe("openDataset, of a CIFAR-10 folder", () => {
   });
 
   const photos = new URL("../../../shared/data/photos-cifar10-format/", import.meta.url);
-  const there = exists(photos);
+  const there = existsSync(photos);
   it("reads photos in its format", { ignore: !there, reason: "needs ../shared/data" }, async () => {
     const { train, heldout } = await openDataset(photos.pathname);
     assertEquals([train.count, heldout?.count], [1000, 200]);
@@ -215,12 +216,3 @@ describe("openDataset, of anything else", () => {
     });
   });
 });
-
-function exists(url: URL): boolean {
-  try {
-    Deno.statSync(url);
-    return true;
-  } catch {
-    return false;
-  }
-}

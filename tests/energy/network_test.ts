@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { grad } from "../../src/autodiff/grad.ts";
-import { createEnergy, ENERGY_DEFAULTS, ENERGY_KINDS, energyBlocks } from "../../src/energy/network.ts";
+import { ENERGY_DEFAULTS, ENERGY_KINDS, energyBlocks } from "../../src/energy/config.ts";
+import { createEnergy } from "../../src/energy/network.ts";
 import { ConfigError } from "../../src/errors.ts";
 import { feed, sum } from "../../src/graph/build.ts";
 import { Graph } from "../../src/graph/graph.ts";

@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { createEnergy, ENERGY_DEFAULTS } from "../../src/energy/network.ts";
+import { ENERGY_DEFAULTS } from "../../src/energy/config.ts";
+import { createEnergy } from "../../src/energy/network.ts";
 import { FLOW_CELEBA64, FLOW_DEFAULTS } from "../../src/flow/config.ts";
 import { FlowPlusPlus } from "../../src/flow/flow_plus_plus.ts";
 import { Graph } from "../../src/graph/graph.ts";

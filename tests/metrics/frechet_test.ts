@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { describe, it } from "@std/testing/bdd";
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
@@ -105,7 +106,7 @@ describe("frechetDistance", () => {
     assertThrows(() => frechetDistance(random(1, 5, 2), random(1, 5, 3)), DataError, "one dimension, got 2 and 3");
   });
 
-  const options = { ignore: !exists(file), reason: "needs ../shared/data/metrics.safetensors" };
+  const options = { ignore: !existsSync(file), reason: "needs ../shared/data/metrics.safetensors" };
   it("agrees with scipy in float64, one covariance singular", options, async () => {
     const { tensors, metadata } = await readSafetensors(file.pathname);
     const moments = (name: string): Moments => {
@@ -125,13 +126,4 @@ function trace({ covariance, dimension }: Moments): number {
   let sum = 0;
   for (let j = 0; j < dimension; j++) sum += covariance[j * dimension + j] ?? 0;
   return sum;
-}
-
-function exists(url: URL): boolean {
-  try {
-    Deno.statSync(url);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -1,6 +1,6 @@
 /** Network settings as the files' metadata spells them. */
 import { DataError } from "../../errors.ts";
-import { ENERGY_DEFAULTS, type EnergyConfig } from "../../energy/network.ts";
+import { ENERGY_DEFAULTS, type EnergyConfig } from "../../energy/config.ts";
 import { FLOW_DEFAULTS, type FlowConfig, type ScaleCouplings } from "../../flow/config.ts";
 
 /** Looks a setting up by name. */

@@ -1,18 +1,12 @@
 /** The energy network, and the Langevin chain on it. */
 import { grad, hvp } from "../../autodiff/grad.ts";
-import { feed, scalar, slice, sum, transpose } from "../../graph/build.ts";
+import { feed, reshape, scalar, slice, sum, transpose } from "../../graph/build.ts";
 import { Graph, type Value } from "../../graph/graph.ts";
 import { langevin as chain, LANGEVIN_DEFAULTS, type LangevinOptions } from "../../energy/langevin.ts";
-import {
-  createEnergy,
-  ENERGY_DEFAULTS,
-  type EnergyKind,
-  type EnergyNetwork,
-  SwishBlock,
-} from "../../energy/network.ts";
+import { ENERGY_DEFAULTS, type EnergyKind, type EnergyNetwork } from "../../energy/config.ts";
+import { createEnergy, SwishBlock } from "../../energy/network.ts";
 import { SpectralBlock } from "../../energy/spectral.ts";
 import { Params } from "../../nn/params.ts";
-import { reshape } from "../../graph/build.ts";
 import type { Check } from "./compare.ts";
 import { type Execute, fetched } from "./execute.ts";
 import type { Golden } from "./golden.ts";

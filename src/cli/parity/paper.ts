@@ -5,7 +5,8 @@ import { feed, map, mean, reshape, scalar, sum, sumSquares } from "../../graph/b
 import { E } from "../../graph/expr.ts";
 import { Graph, type Value } from "../../graph/graph.ts";
 import { numel, type Shape } from "../../graph/shape.ts";
-import { createEnergy, ENERGY_DEFAULTS } from "../../energy/network.ts";
+import { ENERGY_DEFAULTS } from "../../energy/config.ts";
+import { createEnergy } from "../../energy/network.ts";
 import { FLOW_DEFAULTS } from "../../flow/config.ts";
 import { DEQUANTIZER, VariationalDequantizer } from "../../flow/dequantize.ts";
 import { couplingSteps, FlowPlusPlus, nll } from "../../flow/flow_plus_plus.ts";

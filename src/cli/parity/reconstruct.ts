@@ -1,6 +1,6 @@
 /** `reconstruct`: the search for the Langevin flow's start. */
 import { reconstruct as program } from "../../coopflow/programs/reconstruct.ts";
-import { ENERGY_DEFAULTS } from "../../energy/network.ts";
+import { ENERGY_DEFAULTS } from "../../energy/config.ts";
 import type { Check } from "./compare.ts";
 import { type Execute, fetched, type Tensors } from "./execute.ts";
 import type { Golden } from "./golden.ts";

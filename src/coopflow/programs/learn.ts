@@ -1,6 +1,6 @@
 /** One learning iteration of CoopFlow (Xie et al. 2022, Algorithm 1) as one program. */
 import { langevin, LANGEVIN_DEFAULTS } from "../../energy/langevin.ts";
-import type { EnergyNetwork, StateStep } from "../../energy/network.ts";
+import type { EnergyNetwork, StateStep } from "../../energy/config.ts";
 import { feed, map, mean, scalar, select, state, stopGradient, sub } from "../../graph/build.ts";
 import { E, type Expr } from "../../graph/expr.ts";
 import { Graph, type Value } from "../../graph/graph.ts";

@@ -1,5 +1,6 @@
 /** What the programs of one model share: configuration, the models in a graph, and the usual feeds. */
-import { createEnergy, type EnergyConfig, type EnergyNetwork } from "../../energy/network.ts";
+import type { EnergyConfig, EnergyNetwork } from "../../energy/config.ts";
+import { createEnergy } from "../../energy/network.ts";
 import { type LangevinOptions } from "../../energy/langevin.ts";
 import { ConfigError } from "../../errors.ts";
 import type { FlowConfig } from "../../flow/config.ts";

@@ -1,7 +1,8 @@
 /** One step of the search for where the Langevin flow has to start to end at given images (CoopFlow §5.2). */
 import { grad } from "../../autodiff/grad.ts";
 import { langevin } from "../../energy/langevin.ts";
-import { createEnergy, type EnergyConfig } from "../../energy/network.ts";
+import type { EnergyConfig } from "../../energy/config.ts";
+import { createEnergy } from "../../energy/network.ts";
 import { feed, map, scalar, sum } from "../../graph/build.ts";
 import { E, type Expr } from "../../graph/expr.ts";
 import { Graph } from "../../graph/graph.ts";

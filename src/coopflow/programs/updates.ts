@@ -1,6 +1,6 @@
 /** The two updates of a learning iteration: losses, gradients, norms and Adam steps. */
 import { grad } from "../../autodiff/grad.ts";
-import type { EnergyNetwork } from "../../energy/network.ts";
+import type { EnergyNetwork } from "../../energy/config.ts";
 import { type FlowPlusPlus, nll } from "../../flow/flow_plus_plus.ts";
 import { concat, map, mul, scalar, slice, sub, sum } from "../../graph/build.ts";
 import { E, type Expr } from "../../graph/expr.ts";

@@ -7,7 +7,7 @@ import { pretrain } from "../../../src/coopflow/programs/pretrain.ts";
 import type { ModelConfig, ModelProgram } from "../../../src/coopflow/programs/program.ts";
 import { sample } from "../../../src/coopflow/programs/sample.ts";
 import { ENERGY_OPTIMIZER, FLOW_OPTIMIZER } from "../../../src/coopflow/programs/updates.ts";
-import { ENERGY_DEFAULTS } from "../../../src/energy/network.ts";
+import { ENERGY_DEFAULTS } from "../../../src/energy/config.ts";
 import { ConfigError } from "../../../src/errors.ts";
 import { FLOW_DEFAULTS } from "../../../src/flow/config.ts";
 import type { Graph } from "../../../src/graph/graph.ts";

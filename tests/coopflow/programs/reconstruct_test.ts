@@ -1,7 +1,7 @@
 import { assertAlmostEquals, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { reconstruct } from "../../../src/coopflow/programs/reconstruct.ts";
-import { ENERGY_DEFAULTS } from "../../../src/energy/network.ts";
+import { ENERGY_DEFAULTS } from "../../../src/energy/config.ts";
 import { interpret } from "../../support/interpreter.ts";
 import { normals } from "../../../src/random.ts";
 
