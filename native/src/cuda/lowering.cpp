@@ -1,0 +1,150 @@
+#include "cuda/lowering.h"
+
+namespace cf::cuda {
+namespace {
+
+using Lower = void (*)(Lowering&);
+
+Lower family(Op op) {
+  switch (op) {
+    case Op::map: return lower_map;
+    case Op::reduce: return lower_reduce;
+    case Op::matmul: return lower_matmul;
+    case Op::conv: return lower_conv;
+    case Op::conv_data_grad: return lower_conv_data_grad;
+    case Op::conv_weight_grad: return lower_conv_weight_grad;
+    case Op::winograd_weights: return lower_winograd_weights;
+    case Op::random: return lower_random;
+    case Op::layer_norm: return lower_layer_norm;
+    case Op::layer_norm_grad: return lower_layer_norm_grad;
+    case Op::attention: return lower_attention;
+    case Op::attention_grad: return lower_attention_grad;
+    case Op::mixture: return lower_mixture;
+    case Op::mixture_grad: return lower_mixture_grad;
+    case Op::mixture_inverse: return lower_mixture_inverse;
+    case Op::matrix_inverse: return lower_matrix_inverse;
+    case Op::log_abs_det: return lower_log_abs_det;
+    case Op::repeat: break;  // a Node, not a launch
+  }
+  return nullptr;
+}
+
+/// Instructions [begin, end) as nodes: straight runs of launches, and loops.
+std::vector<Node> nodes(Lowering& l, uint32_t begin, uint32_t end) {
+  std::vector<Node> out;
+  const auto straight = [&](uint32_t from) {
+    const auto to = static_cast<uint32_t>(l.list.launches.size());
+    if (from == to) return;
+    Node n;
+    n.begin = from, n.end = to;
+    out.push_back(std::move(n));
+  };
+  auto from = static_cast<uint32_t>(l.list.launches.size());
+  for (uint32_t i = begin; i < end; ++i) {
+    const Instr& instr = l.program.instrs[i];
+    if (instr.op != Op::repeat) {
+      l.begin(instr, i);
+      const Lower lower = family(instr.op);
+      if (!lower) l.refuse("no kernel for this op");
+      lower(l);
+      continue;
+    }
+    straight(from);
+    Node loop;
+    loop.count = instr.attrs[0], loop.level = instr.attrs[1], loop.reversed = instr.attrs[3] != 0;
+    const uint32_t body = instr.attrs[2];
+    l.loops.push_back({loop.count, loop.level, loop.reversed});
+    loop.body = nodes(l, i + 1, i + 1 + body);
+    l.loops.pop_back();
+    out.push_back(std::move(loop));
+    i += body;
+    from = static_cast<uint32_t>(l.list.launches.size());
+  }
+  straight(from);
+  return out;
+}
+
+}  // namespace
+
+void Lowering::refuse(const std::string& message) const {
+  const std::string layer = instr_->name < program.names.size() ? program.names[instr_->name] : std::string();
+  throw Error(Code::invalid_program, op_name(instr_->op), layer.empty() ? message : layer + ": " + message);
+}
+
+Place Lowering::scratch(uint64_t bytes) {
+  const Place p{Place::Kind::scratch, 0, scratch_};
+  scratch_ += (bytes + 255) / 256 * 256;
+  list.scratch_bytes = std::max(list.scratch_bytes, scratch_);
+  return p;
+}
+
+Range Lowering::range(const Tensor& t) const {
+  uint64_t last = t.offset;
+  for (uint32_t k = 0; k < t.rank; ++k) last += uint64_t{t.dims[k] - 1} * t.strides[k];
+  for (const Loop& loop : loops) last += uint64_t{loop.count - 1} * t.loop_strides[loop.level];
+  return {Place::Kind::buffer, t.buffer, 4 * t.offset, 4 * (last + 1)};
+}
+
+Window Lowering::window(const Tensor& t) const {
+  Window w;
+  w.place = place(t), w.rank = t.rank, w.dims = t.dims, w.strides = t.strides, w.range = range(t);
+  // Outside of a loop its index is 0: strides of levels that do not enclose the instruction move nothing.
+  for (const Loop& loop : loops) w.loop_strides[loop.level] = t.loop_strides[loop.level];
+  return w;
+}
+
+Window Lowering::dense(const Place& p, const std::vector<uint32_t>& dims) {
+  Window w;
+  w.place = p, w.rank = static_cast<uint32_t>(dims.size());
+  uint64_t elements = 1;
+  for (uint32_t k = w.rank; k-- > 0;) w.dims[k] = dims[k], w.strides[k] = static_cast<uint32_t>(elements), elements *= dims[k];
+  w.range = range(p, 4 * elements);
+  return w;
+}
+
+bool Lowering::moves(const Tensor& t) const {
+  for (const Loop& loop : loops)
+    if (t.loop_strides[loop.level] != 0) return true;
+  return false;
+}
+
+Place Lowering::staged(const Tensor& t, bool dense) {
+  if (!moves(t) && (!dense || t.dense())) return place(t);
+  const Place to = scratch(4 * t.elements());
+  add_copy(*this, "stage", window(t), this->dense(to, {t.dims.begin(), t.dims.begin() + t.rank}));
+  return to;
+}
+
+Place Lowering::staged_result(const Tensor& t, bool dense) {
+  return !moves(t) && (!dense || t.dense()) ? place(t) : scratch(4 * t.elements());
+}
+
+void Lowering::finish_staged(const Tensor& t, const Place& from) {
+  if (from.kind == Place::Kind::scratch) add_copy(*this, "unstage", this->dense(from, {t.dims.begin(), t.dims.begin() + t.rank}), window(t));
+}
+
+Launch& Lowering::add(Launch::Kind kind, const std::string& name) {
+  Launch l;
+  l.kind = kind, l.name = name, l.instr = index_;
+  list.launches.push_back(std::move(l));
+  return list.launches.back();
+}
+
+LaunchList lower(const Program& program, const Target& target) {
+  LaunchList list;
+  Lowering l(program, target, list);
+  list.before_commit = nodes(l, 0, program.commit);
+  list.commit = nodes(l, program.commit, static_cast<uint32_t>(program.instrs.size()));
+  return list;
+}
+
+uint32_t LaunchList::kernel(Kernel k) {
+  const auto found = known_.find(k.text);
+  if (found != known_.end()) return found->second;
+  const auto index = static_cast<uint32_t>(kernels.size());
+  known_.emplace(k.text, index);
+  kernels.push_back(std::move(k));
+  return index;
+}
+
+}  // namespace cf::cuda
