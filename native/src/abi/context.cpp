@@ -5,7 +5,9 @@
 #include "abi/guard.h"
 #include "abi/handles.h"
 #include "abi/json.h"
+#include "cpu/backend.h"
 #include "cpu/device.h"
+#include "executor/plugin.h"
 #include "program/op_table_hash.h"
 
 using namespace cf;
@@ -21,6 +23,14 @@ std::string hex(uint64_t v) {
   char buffer[24];
   std::snprintf(buffer, sizeof buffer, "%016" PRIx64, v);
   return buffer;
+}
+
+/// n of "cuda:n"; "cuda" is the first.
+uint32_t ordinal_of(const std::string& name, const char* op) {
+  if (name == "cuda") return 0;
+  const std::string digits = name.size() > 5 && name[4] == ':' ? name.substr(5) : "";
+  require(!digits.empty() && digits.size() < 4 && digits.find_first_not_of("0123456789") == std::string::npos, op, "expected the device cuda or cuda:number, found " + name);
+  return static_cast<uint32_t>(std::stoul(digits));
 }
 
 }  // namespace
@@ -50,9 +60,13 @@ int32_t cf_context_create(const char* device, int32_t threads, int32_t isa, uint
     require(out != nullptr, op, "out is NULL");
     *out = 0;
     const std::string name = name_argument(device, op);
-    require(name == "cpu", op, "expected the device cpu, found " + name);
-    require((flags & ~uint32_t{CF_NO_WINOGRAD}) == 0, op, "unknown flags " + std::to_string(flags));
-    *out = Handles::instance().add(std::make_shared<cpu::Context>(cpu::make_device(threads, isa, !(flags & CF_NO_WINOGRAD))));
+    const bool cuda = name.rfind("cuda", 0) == 0;
+    const uint32_t known = cuda ? CF_NO_WINOGRAD | CF_TF32 | CF_BF16 : uint32_t{CF_NO_WINOGRAD};
+    require((flags & ~known) == 0, op, "unknown flags " + std::to_string(flags) + " for the device " + name);
+    auto backend = cuda ? open_cuda(ordinal_of(name, op), flags) : nullptr;
+    require(cuda || name == "cpu", op, "expected the device cpu or cuda[:number], found " + name);
+    if (!backend) backend = cpu::make_backend(cpu::make_device(threads, isa, !(flags & CF_NO_WINOGRAD)));
+    *out = Handles::instance().add(std::make_shared<Context>(std::move(backend)));
   });
 }
 
@@ -68,12 +82,13 @@ int32_t cf_context_info(cf_context ctx, char* out, uint64_t len, uint64_t* neede
   const char* op = "cf_context_info";
   return guarded(op, err, [&] {
     const auto context = Handles::instance().context(ctx, op);
-    const cpu::Device& d = context->device();
-    const cpu::Context::Info i = context->info();
+    const Backend::Info d = context->device();
+    const Context::Info i = context->info();
     give_text(JsonObject()
-                  .add("device", "cpu")
+                  .add("device", d.device)
+                  .add("detail", d.detail)
                   .add("threads", static_cast<uint64_t>(d.threads))
-                  .add("isa", cpu::isa_name(d.isa))
+                  .add("isa", d.isa)
                   .add("winograd", d.winograd)
                   .add("arena_bytes", i.arena_bytes)
                   .add("scratch_bytes", i.scratch_bytes)
@@ -93,7 +108,7 @@ int32_t cf_context_progress(cf_context ctx, uint64_t out[4], cf_error* err) noex
   return guarded(op, err, [&] {
     require(out != nullptr, op, "out is NULL");
     const auto context = Handles::instance().context(ctx, op);
-    const cpu::Progress& p = context->progress();
+    const Progress& p = context->progress();
     out[0] = p.serial.load(std::memory_order_acquire);
     out[1] = p.done.load(std::memory_order_relaxed);
     out[2] = p.total.load(std::memory_order_relaxed);

@@ -9,7 +9,7 @@ constexpr size_t kKept = 64;  // shapes per context
 
 struct Kept {
   std::mutex busy;
-  std::map<std::string, std::shared_ptr<cpu::Loaded>> programs;
+  std::map<std::string, std::shared_ptr<Loaded>> programs;
 };
 
 std::mutex all_mutex;
@@ -39,7 +39,7 @@ void run_direct(uint64_t ctx, const char* op, const std::string& key, const std:
     }
     found = kept->programs.emplace(key, context->load(make(), false)).first;
   }
-  cpu::Loaded& p = *found->second;
+  Loaded& p = *found->second;
   for (uint32_t i = 0; i < transfer.feeds.size(); ++i) context->feed(p, i, transfer.feeds[i], p.buffers[p.feeds[i]].bytes);
   context->run(found->second);
   for (uint32_t i = 0; i < transfer.fetches.size(); ++i) context->fetch(p, i, transfer.fetches[i], p.buffers[p.fetches[i]].bytes);

@@ -15,13 +15,13 @@ Handles& Handles::instance() {
   return *handles;
 }
 
-uint64_t Handles::add(std::shared_ptr<cpu::Context> context) {
+uint64_t Handles::add(std::shared_ptr<Context> context) {
   const std::lock_guard<std::mutex> hold(mutex_);
   contexts_.emplace(next_, std::move(context));
   return next_++;
 }
 
-uint64_t Handles::add(uint64_t context, std::shared_ptr<cpu::Loaded> program) {
+uint64_t Handles::add(uint64_t context, std::shared_ptr<Loaded> program) {
   const std::lock_guard<std::mutex> hold(mutex_);
   const auto found = contexts_.find(context);
   if (found == contexts_.end()) unknown(context, "context", "cf_program_load");
@@ -29,7 +29,7 @@ uint64_t Handles::add(uint64_t context, std::shared_ptr<cpu::Loaded> program) {
   return next_++;
 }
 
-std::shared_ptr<cpu::Context> Handles::context(uint64_t id, const char* op) {
+std::shared_ptr<Context> Handles::context(uint64_t id, const char* op) {
   const std::lock_guard<std::mutex> hold(mutex_);
   const auto found = contexts_.find(id);
   if (found == contexts_.end()) unknown(id, "context", op);
@@ -43,13 +43,13 @@ ProgramEntry Handles::program(uint64_t id, const char* op) {
   return found->second;
 }
 
-std::shared_ptr<cpu::Context> Handles::take_context(uint64_t id, const char* op) {
+std::shared_ptr<Context> Handles::take_context(uint64_t id, const char* op) {
   // Programs are freed after the lock is released: that may take a while.
   std::vector<ProgramEntry> dropped;
   const std::lock_guard<std::mutex> hold(mutex_);
   const auto found = contexts_.find(id);
   if (found == contexts_.end()) unknown(id, "context", op);
-  std::shared_ptr<cpu::Context> context = std::move(found->second);
+  std::shared_ptr<Context> context = std::move(found->second);
   contexts_.erase(found);
   for (auto it = programs_.begin(); it != programs_.end();) {
     if (it->second.context_id == id) {

@@ -189,8 +189,8 @@ int32_t cf_uniforms(cf_context ctx, uint32_t seed, uint32_t stream, uint32_t cou
   const char* op = "cf_uniforms";
   return guarded(op, err, [&] {
     require(out != nullptr || count == 0, op, "out is NULL");
-    const auto context = Handles::instance().context(ctx, op);
-    const auto draw = CF_PICK(context->device().isa, draw_uniform);
+    Handles::instance().context(ctx, op);  // has to be open, whatever its device: the host draws
+    const auto draw = CF_PICK(cpu::available_isas().front(), draw_uniform);
     draw(cpu::DrawKey{seed, stream, 0, 0, 0}, count, 0, cpu::blocks_of(count), out);
   });
 }

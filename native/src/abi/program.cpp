@@ -11,7 +11,7 @@ using namespace cf::abi;
 
 namespace {
 
-std::string describe(const cpu::Loaded& p, const std::vector<uint32_t>& which, bool indexed) {
+std::string describe(const Loaded& p, const std::vector<uint32_t>& which, bool indexed) {
   std::vector<std::string> items;
   for (size_t i = 0; i < which.size(); ++i) {
     const Buffer& b = p.buffers[which[i]];
@@ -54,7 +54,7 @@ int32_t cf_program_info(cf_program program, char* out, uint64_t len, uint64_t* n
   const char* op = "cf_program_info";
   return guarded(op, err, [&] {
     const ProgramEntry entry = Handles::instance().program(program, op);
-    const cpu::Loaded& p = *entry.program;
+    const Loaded& p = *entry.program;
     give_text(JsonObject()
                   .add("instructions", uint64_t{p.steps.size()})
                   .add("steps", p.total_steps)
@@ -102,7 +102,10 @@ int32_t cf_program_profile(cf_program program, uint32_t enable, cf_error* err) n
   return guarded(op, err, [&] {
     const ProgramEntry entry = Handles::instance().program(program, op);
     require(enable <= 1, op, "expected 0 or 1, found " + std::to_string(enable));
-    entry.context->when_idle(*entry.program, op, [&] { entry.program->profile(enable != 0); });
+    entry.context->when_idle(*entry.program, op, [&] {
+      if (enable) entry.program->profile.start(entry.program->steps.size());
+      else entry.program->profile.stop();
+     });
   });
 }
 
@@ -110,18 +113,18 @@ int32_t cf_program_profile_report(cf_program program, char* out, uint64_t len, u
   const char* op = "cf_program_profile_report";
   return guarded(op, err, [&] {
     const ProgramEntry entry = Handles::instance().program(program, op);
-    const cpu::Loaded& p = *entry.program;
+    const Loaded& p = *entry.program;
     std::vector<std::string> items;
     entry.context->when_idle(p, op, [&] {
       for (size_t i = 0; i < p.steps.size(); ++i) {
-        if (!p.steps[i].kernel) continue;
+        if (p.steps[i].op == Op::repeat) continue;
         items.push_back(JsonObject()
                             .add("index", uint64_t{i})
                             .add("op", op_name(p.steps[i].op))
                             .add("name", p.names[p.steps[i].name])
-                            .add("calls", p.stats[i].calls)
-                            .add("seconds", 1e-9 * static_cast<double>(p.stats[i].nanoseconds))
-                            .add("flops", p.steps[i].kernel->flops())
+                            .add("calls", p.profile.stats[i].calls)
+                            .add("seconds", 1e-9 * static_cast<double>(p.profile.stats[i].nanoseconds))
+                            .add("flops", p.steps[i].flops)
                             .add("bytes", p.steps[i].bytes)
                             .text());
       }
@@ -136,10 +139,10 @@ int32_t cf_program_profile_events(cf_program program, uint64_t* out, uint64_t ca
     const ProgramEntry entry = Handles::instance().program(program, op);
     require(count != nullptr, op, "count is NULL");
     entry.context->when_idle(*entry.program, op, [&] {
-      const auto& events = entry.program->events;
+      const auto& events = entry.program->profile.events;
       *count = events.size();
       const uint64_t n = out ? std::min<uint64_t>(capacity, events.size()) : 0;
-      for (uint64_t k = 0; k < n; ++k) out[3 * k] = events[k].step, out[3 * k + 1] = events[k].begin, out[3 * k + 2] = events[k].nanoseconds;
+      for (uint64_t k = 0; k < n; ++k) out[3 * k] = events[k].instr, out[3 * k + 1] = events[k].begin, out[3 * k + 2] = events[k].nanoseconds;
     });
   });
 }

@@ -96,6 +96,9 @@ struct LaunchList {
   std::unordered_map<std::string, uint32_t> known_;
 };
 
+/// Multiplications and additions of one execution of an instruction, for profiles; convolutions count as direct ones.
+double flops(const Program& program, const Instr& instr);
+
 /// One line a launch, loops indented: what tests compare.
 std::string print(const LaunchList& list, const Program& program);
 

@@ -1,8 +1,6 @@
 // Contexts and loaded programs: who owns which memory, and the one worker thread that runs everything of a context.
 #pragma once
-#include <array>
 #include <atomic>
-#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -13,10 +11,10 @@
 #include <thread>
 #include <vector>
 
-#include "cpu/kernel.h"
-#include "cpu/memory.h"
+#include "executor/backend.h"
+#include "program/program.h"
 
-namespace cf::cpu {
+namespace cf {
 
 /// A named tensor that outlives programs.
 struct State {
@@ -32,70 +30,47 @@ struct Workspace {
   Memory arena, scratch;
 };
 
-/// Written by the worker, polled by anyone.
-struct Progress {
-  std::atomic<uint64_t> serial{0}, done{0}, total{0}, commit{0};
-};
-
-/// A validated program with its kernels and its own buffers. Knows nothing of queues and locks: Context calls it under the right one.
+/// A validated program, made ready by the device, with its own buffers. Knows nothing of queues and locks: Context calls it under the right one.
 class Loaded {
  public:
-  /// Takes what it needs from `program` and makes every kernel. State pointers are bound by the caller.
-  Loaded(Program program, const Device& device);
+  /// State pointers are bound by the caller.
+  Loaded(Program program, const std::shared_ptr<Backend>& backend);
+
+  /// Throws what Executable does. `commit_lock` is held while state is written.
+  void run(const Workspace& workspace, const std::atomic<uint32_t>& cancel, Progress& progress, std::mutex& commit_lock);
 
   struct Step {
     Op op;
     uint32_t name;
-    uint32_t count = 0, level = 0, body = 0;  ///< repeat only
-    bool reversed = false;                    ///< repeat only
-    std::unique_ptr<Kernel> kernel;           ///< null for repeat
-    uint64_t bytes = 0;                       ///< read and written by one call
+    double flops;
+    uint64_t bytes;  ///< read and written by one execution
   };
-  struct Stat {
-    uint64_t calls = 0, nanoseconds = 0;
-  };
-  /// One execution of a step, in nanoseconds since profiling began.
-  struct Event {
-    uint64_t step, begin, nanoseconds;
-  };
-  static constexpr size_t kMaxEvents = 1u << 18;
-
-  /// Starts measuring from zero, or stops.
-  void profile(bool enable);
-
-  /// Throws what kernels throw, with the instruction's name added, and Error{cancelled}. `commit_lock` is held from the first commit instruction on.
-  void run(const Device& device, const Workspace& workspace, const std::atomic<uint32_t>& cancel, Progress& progress, std::mutex& commit_lock);
-
   std::vector<Buffer> buffers;
   std::vector<std::string> names;
-  std::vector<Step> steps;
+  std::vector<Step> steps;  ///< one per instruction
   uint32_t commit = 0;
   uint64_t arena_bytes = 0, scratch_bytes = 0, total_steps = 0, constant_bytes = 0;
   double flops = 0;
   std::vector<uint32_t> feeds, fetches, states;  ///< buffer indices, in buffer order
   std::vector<std::shared_ptr<State>> bound;     ///< beside `states`
   std::vector<char*> base;                       ///< per buffer; arena ones are filled in when a run starts
-  uint32_t pending = 0;  ///< runs queued or going; Context's lock
-  // Measurements: written by a run, otherwise only touched when none is pending.
-  std::vector<Stat> stats;    ///< per instruction
-  std::vector<Event> events;  ///< the first kMaxEvents
+  uint32_t pending = 0;                          ///< runs queued or going; Context's lock
+  Profile profile;                               ///< written by a run, otherwise only touched when none is pending
 
  private:
-  friend class Execution;
-  bool profiling_ = false;
-  std::chrono::steady_clock::time_point profile_begin_;
   Memory constants_;
   std::vector<Memory> owned_;  ///< feeds and fetches
+  std::unique_ptr<Executable> executable_;
 };
 
 class Context {
  public:
-  explicit Context(const Device& device);
+  explicit Context(std::shared_ptr<Backend> backend);
   ~Context();
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
 
-  const Device& device() const noexcept { return device_; }
+  Backend::Info device() const { return backend_->info(); }
   const Progress& progress() const noexcept { return progress_; }
 
   struct Info {
@@ -129,6 +104,7 @@ class Context {
   void shutdown();
 
  private:
+  std::shared_ptr<State> make_state(const std::string& name, DType dtype, std::vector<uint32_t> shape, uint64_t bytes, bool zero) const;
   struct Job {
     std::shared_ptr<Loaded> program;
     std::atomic<uint32_t> cancel{0};
@@ -140,7 +116,7 @@ class Context {
   void grow(uint64_t arena, uint64_t scratch);
   void check_open() const;
 
-  const Device device_;
+  const std::shared_ptr<Backend> backend_;
   mutable std::mutex mutex_;  ///< everything below but progress_ and the commit's lock
   std::condition_variable wake_, finished_;
   std::deque<std::shared_ptr<Job>> queue_;
@@ -155,4 +131,4 @@ class Context {
   std::thread worker_;
 };
 
-}  // namespace cf::cpu
+}  // namespace cf

@@ -1,14 +1,11 @@
-#include "cpu/executor.h"
-
-#include <omp.h>
+#include "executor/context.h"
 
 #include <algorithm>
-#include <cstring>
 
-#include "cpu/device.h"
+#include "common/heap.h"
 #include "program/decode.h"
 
-namespace cf::cpu {
+namespace cf {
 namespace {
 
 [[noreturn]] void invalid(const char* op, const std::string& message) { throw Error(Code::invalid_argument, op, message); }
@@ -20,18 +17,18 @@ std::string text(const std::vector<uint32_t>& shape) {
 }
 std::string text(DType dtype, const std::vector<uint32_t>& shape) { return std::string(dtype == DType::f32 ? "f32" : "u32") + text(shape); }
 
-std::shared_ptr<State> make_state(const std::string& name, DType dtype, std::vector<uint32_t> shape, uint64_t bytes, bool zero) {
+}  // namespace
+
+Context::Context(std::shared_ptr<Backend> backend) : backend_(std::move(backend)), worker_([this] { work(); }) {}
+
+std::shared_ptr<State> Context::make_state(const std::string& name, DType dtype, std::vector<uint32_t> shape, uint64_t bytes, bool zero) const {
   auto s = std::make_shared<State>();
   s->dtype = dtype;
-  s->data = Memory(bytes, "the state " + name, zero);
+  s->data = Memory(backend_, bytes, "the state " + name, zero);
   s->shape = std::move(shape);
   s->bytes = bytes;
   return s;
 }
-
-}  // namespace
-
-Context::Context(const Device& device) : device_(device), worker_([this] { work(); }) {}
 
 Context::~Context() { shutdown(); }
 
@@ -67,9 +64,9 @@ void Context::set_state(const std::string& name, DType dtype, std::vector<uint32
     s = make_state(name, dtype, std::move(shape), bytes, data == nullptr);
     states_[name] = s;
   } else if (!data) {
-    std::memset(s->data.data(), 0, bytes);
+    backend_->zero(s->data.data(), bytes);
   }
-  if (data) std::memcpy(s->data.data(), data, bytes);
+  if (data) backend_->upload(s->data.data(), data, bytes);
 }
 
 void Context::get_state(const std::string& name, void* data, uint64_t bytes) {
@@ -80,7 +77,7 @@ void Context::get_state(const std::string& name, void* data, uint64_t bytes) {
   const State& s = *found->second;
   if (bytes != s.bytes) invalid("cf_state_get", "the state " + name + " has " + std::to_string(s.bytes) + " bytes, found " + std::to_string(bytes));
   const std::lock_guard<std::mutex> no_commit(commit_mutex_);
-  std::memcpy(data, s.data.data(), bytes);
+  backend_->download(data, s.data.data(), bytes);
 }
 
 void Context::remove_state(const std::string& name) {
@@ -131,13 +128,13 @@ void Context::grow(uint64_t arena, uint64_t scratch) {
   if (!current_ && arena == workspace_->arena.bytes()) next->arena = std::move(workspace_->arena);
   if (!current_ && scratch == workspace_->scratch.bytes()) next->scratch = std::move(workspace_->scratch);
   if (!current_) workspace_ = std::make_shared<Workspace>();
-  if (next->arena.bytes() < arena) next->arena = Memory(arena, "the arena of temporaries", false);
-  if (next->scratch.bytes() < scratch) next->scratch = Memory(scratch, "kernels' scratch", false);
+  if (next->arena.bytes() < arena) next->arena = Memory(backend_, arena, "the arena of temporaries", false);
+  if (next->scratch.bytes() < scratch) next->scratch = Memory(backend_, scratch, "kernels' scratch", false);
   workspace_ = next;
 }
 
 std::shared_ptr<Loaded> Context::load(Program program, bool create_missing) {
-  auto p = std::make_shared<Loaded>(std::move(program), device_);
+  auto p = std::make_shared<Loaded>(std::move(program), backend_);
   const std::lock_guard<std::mutex> hold(mutex_);
   check_open();
   // What the caller freed on the way here (first values, the compiler's buffers) would otherwise stay beneath the arena for good.
@@ -166,7 +163,7 @@ void Context::feed(Loaded& p, uint32_t index, const void* data, uint64_t bytes) 
   const Buffer& b = p.buffers[p.feeds[index]];
   if (bytes != b.bytes) invalid("cf_program_feed", "the feed " + b.name + " takes " + std::to_string(b.bytes) + " bytes, found " + std::to_string(bytes));
   if (p.pending) invalid("cf_program_feed", "the program is running: wait for it before feeding " + b.name);
-  std::memcpy(p.base[p.feeds[index]], data, bytes);
+  backend_->upload(p.base[p.feeds[index]], data, bytes);
 }
 
 void Context::fetch(Loaded& p, uint32_t index, void* data, uint64_t bytes) {
@@ -176,7 +173,7 @@ void Context::fetch(Loaded& p, uint32_t index, void* data, uint64_t bytes) {
   const Buffer& b = p.buffers[p.fetches[index]];
   if (bytes != b.bytes) invalid("cf_program_fetch", "the fetch " + b.name + " has " + std::to_string(b.bytes) + " bytes, found " + std::to_string(bytes));
   if (p.pending) invalid("cf_program_fetch", "the program is running: wait for it before fetching " + b.name);
-  std::memcpy(data, p.base[p.fetches[index]], bytes);
+  backend_->download(data, p.base[p.fetches[index]], bytes);
 }
 
 void Context::when_idle(const Loaded& p, const char* op, const std::function<void()>& f) {
@@ -217,8 +214,7 @@ void Context::shutdown() {
 }
 
 void Context::work() {
-  omp_set_dynamic(0);
-  omp_set_num_threads(device_.threads);
+  backend_->enter_worker();
   std::unique_lock<std::mutex> hold(mutex_);
   for (;;) {
     wake_.wait(hold, [&] { return closed_ || !queue_.empty(); });
@@ -237,7 +233,7 @@ void Context::work() {
     hold.unlock();
     if (!job->error) try {
       if (job->cancel) throw Error(Code::cancelled, "run", "the run was cancelled before it began");
-      job->program->run(device_, *workspace, job->cancel, progress_, commit_mutex_);
+      job->program->run(*workspace, job->cancel, progress_, commit_mutex_);
     } catch (...) {
       job->error = std::current_exception();
     }
@@ -250,4 +246,4 @@ void Context::work() {
   }
 }
 
-}  // namespace cf::cpu
+}  // namespace cf

@@ -1,0 +1,13 @@
+// A program as a Machine runs it.
+#pragma once
+#include <memory>
+
+#include "cuda/machine.h"
+#include "executor/backend.h"
+
+namespace cf::cuda {
+
+/// A Backend on a machine. `device`: "cuda:0".
+std::shared_ptr<Backend> make_backend(std::shared_ptr<Machine> machine, const std::string& device, bool winograd);
+
+}  // namespace cf::cuda
