@@ -22,18 +22,16 @@ import {
   wishes,
 } from "./data_source.ts";
 import { listenForInterruption } from "./interruption.ts";
-import { PROFILED_ITERATIONS } from "./options.ts";
+import { type DeviceFlags, deviceOptions, PROFILED_ITERATIONS } from "./options.ts";
 import { measurePeaks } from "./profile/peaks.ts";
 import { reportProfile } from "./profile/report.ts";
 import { createPrinter } from "./progress.ts";
 
 /** The options of the command. */
-export interface TrainCommandOptions extends ConfigOptions, DataOptions {
+export interface TrainCommandOptions extends ConfigOptions, DataOptions, DeviceFlags {
   readonly data?: string;
   readonly out?: string;
   readonly resume?: string;
-  readonly device?: "auto" | "cpu";
-  readonly threads?: number;
   /** A file for the trace, or `true` for `trace.json` in the run directory. */
   readonly profile?: boolean | string;
   readonly json?: boolean;
@@ -58,13 +56,11 @@ export async function trainCommand(options: Partial<TrainCommandOptions>): Promi
   const job = given.resume === undefined ? await startRun(given, watch) : await openRun(given.resume, given, watch);
   await using run = job.run;
   printer.notice(`run directory: ${run.path}`);
-  const { device, threads } = given;
   try {
     const events = train({
       ...job,
       signal: interruption.signal,
-      ...(device === undefined ? {} : { device }),
-      ...(threads === undefined ? {} : { threads }),
+      ...deviceOptions(given),
       ...(given.profile ? { profile: PROFILED_ITERATIONS } : {}),
     });
     const path = typeof given.profile === "string" ? given.profile : join(run.path, "trace.json");

@@ -1,6 +1,7 @@
 #include "executor/plugin.h"
 
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <mutex>
@@ -23,12 +24,13 @@ std::string own_folder() {
 OpenBackend load() {
   const char* named = std::getenv("COOPFLOW_CUDA_PLUGIN");
   const std::string file = named && *named ? named : own_folder() + "/libcoopflow_cuda.so";
+  if (access(file.c_str(), F_OK) != 0)
+    unsupported("built without a CUDA backend; to have one, install a CUDA toolkit (scripts/cuda_toolkit.sh fetches one) and build again with deno task build");
   // Never closed: its threads may outlive a context, and it is linked with -z nodelete like this library.
   void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!library) {
     const char* why = dlerror();
-    unsupported(std::string("this build has no CUDA backend that loads (") + (why ? why : file.c_str()) +
-                "): install a CUDA toolkit (scripts/cuda_toolkit.sh fetches one) and build again with deno task build");
+    unsupported("the CUDA backend does not load; " + std::string(why ? why : file.c_str()));
   }
   const auto open = reinterpret_cast<OpenBackend>(dlsym(library, "cf_plugin_open"));
   if (!open) unsupported(file + " has no cf_plugin_open: expected coopflow's CUDA backend; build it again with deno task build");
