@@ -4,7 +4,7 @@ import { compileGraph } from "../../src/compile/compile.ts";
 import { numel } from "../../src/graph/shape.ts";
 import { buildInfo, Device } from "../../src/runtime/device.ts";
 import { assert } from "@std/assert";
-import { emulatedGpu } from "../support/emulated_gpu.ts";
+import { onEmulatedGpu } from "../support/emulated_gpu.ts";
 import { interpret } from "../support/interpreter.ts";
 import type { Case } from "./case.ts";
 
@@ -34,7 +34,7 @@ export function openDevices(): Named[] {
         cases: CASES,
       }))
     ),
-    { name: "emulated GPU", device: Device.open(emulatedGpu()), cases: EMULATED_CASES },
+    { name: "emulated GPU", device: onEmulatedGpu(Device.open), cases: EMULATED_CASES },
   ];
 }
 

@@ -6,7 +6,7 @@ import { kindOf } from "../../src/cli/parity/cases.ts";
 import { NativeExecutor } from "../../src/cli/parity/native_executor.ts";
 import { type CaseFile, formatResult, listCases, runCase } from "../../src/cli/parity/parity.ts";
 import { buildInfo } from "../../src/runtime/device.ts";
-import { emulatedGpu } from "../support/emulated_gpu.ts";
+import { onEmulatedGpu } from "../support/emulated_gpu.ts";
 import { interpret } from "../support/interpreter.ts";
 
 const GOLDEN = new URL("../../../shared/golden", import.meta.url).pathname;
@@ -48,7 +48,7 @@ describe("parity with the reference", absent, () => {
 describe("parity on the emulated GPU", absent, () => {
   let executor: NativeExecutor | undefined;
   beforeAll(() => {
-    executor = new NativeExecutor(emulatedGpu());
+    executor = onEmulatedGpu((device) => new NativeExecutor(device));
   });
   afterAll(() => executor?.close());
 

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <map>
 #include <mutex>
 
 #include "common/error.h"
@@ -21,9 +22,7 @@ std::string own_folder() {
   return slash == std::string::npos ? "." : file.substr(0, slash);
 }
 
-OpenBackend load() {
-  const char* named = std::getenv("COOPFLOW_CUDA_PLUGIN");
-  const std::string file = named && *named ? named : own_folder() + "/libcoopflow_cuda.so";
+OpenBackend load(const std::string& file) {
   if (access(file.c_str(), F_OK) != 0)
     unsupported("built without a CUDA backend; to have one, install a CUDA toolkit (scripts/cuda_toolkit.sh fetches one) and build again with deno task build");
   // Never closed: its threads may outlive a context, and it is linked with -z nodelete like this library.
@@ -41,9 +40,12 @@ OpenBackend load() {
 
 std::shared_ptr<Backend> open_cuda(uint32_t ordinal, uint32_t flags) {
   static std::mutex mutex;
-  static OpenBackend open = nullptr;
+  static std::map<std::string, OpenBackend> loaded;
+  const char* named = std::getenv("COOPFLOW_CUDA_PLUGIN");
+  const std::string file = named && *named ? named : own_folder() + "/libcoopflow_cuda.so";
   const std::lock_guard<std::mutex> hold(mutex);
-  if (!open) open = load();
+  OpenBackend& open = loaded[file];
+  if (!open) open = load(file);
   std::shared_ptr<Backend> backend;
   cf_error error{};
   if (open(CF_BUILD_ID, ordinal, flags, &backend, &error) != CF_OK) throw Error(static_cast<Code>(error.code), error.op, error.message);
