@@ -62,14 +62,14 @@ export async function benchCommand(given: Partial<BenchOptions>): Promise<number
   // Before the phases are loaded: learning has only the one program.
   const memory = await peakMegabytes();
   const info = model.device;
-  const peaks = await measurePeaks(info.threads);
+  const peaks = await measurePeaks(opening, info);
   if (options.profile) {
     const name = `coopflow-${options.config}-${batch}`;
     await reportProfile({
       profile: await model.profile("learn"),
       runs: 1,
       peaks,
-      title: `${name}, ${info.threads} threads`,
+      title: `${name}, ${info.detail}`,
       path: options.profile === true ? `${name}.trace.json` : options.profile,
     });
   }
@@ -95,7 +95,7 @@ export async function benchCommand(given: Partial<BenchOptions>): Promise<number
   const rest = {
     images_per_s_sampling: batch / (seconds("flow_sample") + seconds("langevin")),
     peak_host_mb: memory,
-    peak_device_mb: null,
+    peak_device_mb: info.device_peak_bytes > 0 ? info.device_peak_bytes / 2 ** 20 : null,
     compile_s: compile,
     instructions: learn.instructions,
     arena_mb: learn.arena_bytes / 2 ** 20,

@@ -8,7 +8,7 @@ import { type Reading, RunDirectory } from "../coopflow/run_directory.ts";
 import { train } from "../coopflow/trainer.ts";
 import type { Split } from "../data/dataset.ts";
 import type { OpenOptions } from "../data/open.ts";
-import { buildInfo } from "../runtime/device.ts";
+import { buildInfo, type DeviceInfo } from "../runtime/device.ts";
 import { systemCode, systemReason } from "../io/system_error.ts";
 import { configFrom, type ConfigOptions, type NamedConfig } from "./config_source.ts";
 import {
@@ -64,14 +64,14 @@ export async function trainCommand(options: Partial<TrainCommandOptions>): Promi
       ...(given.profile ? { profile: PROFILED_ITERATIONS } : {}),
     });
     const path = typeof given.profile === "string" ? given.profile : join(run.path, "trace.json");
-    let used = 0, measured = !given.profile;
+    let used: DeviceInfo | undefined, measured = !given.profile;
     for await (const event of events) {
       printer.event(event);
-      if (event.type === "set-up") used = event.device.threads;
-      if (event.type !== "profile") continue;
+      if (event.type === "set-up") used = event.device;
+      if (event.type !== "profile" || used === undefined) continue;
       const { profile, iterations: runs } = event;
-      const peaks = await measurePeaks(used);
-      await reportProfile({ profile, runs, peaks, title: `${run.path}, ${used} threads`, path });
+      const peaks = await measurePeaks(deviceOptions(given), used);
+      await reportProfile({ profile, runs, peaks, title: `${run.path}, ${used.detail}`, path });
       measured = true;
     }
     if (!measured) printer.notice("--profile: no iteration was left to measure");

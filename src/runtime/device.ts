@@ -38,6 +38,8 @@ export interface DeviceInfo {
   readonly arena_bytes: number;
   readonly scratch_bytes: number;
   readonly state_bytes: number;
+  /** Most memory that a GPU held for this device; 0 on the CPU. */
+  readonly device_peak_bytes: number;
 }
 
 /** A named state tensor. */
