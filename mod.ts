@@ -90,7 +90,7 @@ export type { Pixels } from "./src/io/png.ts";
 // ---- devices
 
 export { buildInfo, Device } from "./src/runtime/device.ts";
-export type { DeviceInfo, DeviceOptions, Isa } from "./src/runtime/device.ts";
+export type { DeviceInfo, DeviceName, DeviceOptions, Isa, Precision } from "./src/runtime/device.ts";
 export type { Execution, Profile, ProfileEntry } from "./src/runtime/program.ts";
 
 // ---- errors

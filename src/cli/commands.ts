@@ -2,7 +2,7 @@
 import type { Command, OptionValues } from "commander";
 import type { PresetName } from "../coopflow/presets.ts";
 import { LIBRARY_VERSION } from "../coopflow/version.ts";
-import { imageSize, listOf, oneOf, positiveNumber, PROFILED_ITERATIONS, wholeNumber } from "./options.ts";
+import { deviceName, imageSize, listOf, oneOf, positiveNumber, PROFILED_ITERATIONS, wholeNumber } from "./options.ts";
 
 type Commander = typeof import("commander");
 
@@ -33,7 +33,8 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
   };
   const devices = (command: Command): Command =>
     command
-      .option("--device <name>", "auto or cpu", oneOf("auto", "cpu"), "auto")
+      .option("--device <name>", "auto (a GPU if there is one), cpu, cuda or cuda:NUMBER", deviceName, "auto")
+      .option("--precision <name>", "float32, or on a GPU tf32 or bf16", oneOf("float32", "tf32", "bf16"))
       .option("--threads <n>", "threads; 0 = one per physical core", wholeNumber(0, 1024));
 
   const reading = (command: Command): Command =>
@@ -211,10 +212,15 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
       done(await (await import("./exchange.ts")).exportCommand(run, options))
     );
 
-  define("parity", "Compare with tensors made by the reference program", "deno task parity golden --only flow langevin")
-    .argument("<dir>", "folder of golden tensors")
-    .option("--only <name...>", "compare these cases alone")
-    .option("--threads <n>", "threads; 0 = one per physical core", wholeNumber(0, 1024))
+  devices(
+    define(
+      "parity",
+      "Compare with tensors made by the reference program",
+      "deno task parity golden --only flow langevin",
+    )
+      .argument("<dir>", "folder of golden tensors")
+      .option("--only <name...>", "compare these cases alone"),
+  )
     .action(async (dir: string, options: OptionValues) =>
       done(await (await import("./parity_command.ts")).parityCommand(dir, options))
     );

@@ -10,16 +10,15 @@ import { systemReason } from "../io/system_error.ts";
 import { type GridPanel, imageGrid } from "../metrics/grid.ts";
 import { listenForInterruption } from "./interruption.ts";
 import { openModel } from "./model_source.ts";
+import { type DeviceFlags, deviceOptions } from "./options.ts";
 
 /** The options of the command. */
-export interface SampleCommandOptions {
+export interface SampleCommandOptions extends DeviceFlags {
   readonly count: number;
   readonly out: string;
   readonly seed?: number;
   readonly grid?: boolean;
   readonly liveParameters?: boolean;
-  readonly device?: "auto" | "cpu";
-  readonly threads?: number;
 }
 
 /** Images that are drawn before they are written, when each gets a file of its own. */
@@ -31,17 +30,14 @@ type Target = "png" | "safetensors" | "folder";
 
 /** Runs the command; returns the exit code. */
 export async function sampleCommand(run: string, options: Partial<SampleCommandOptions>): Promise<number> {
-  const { count = 1, out = "samples", seed, grid, liveParameters, device, threads } = options;
+  const { count = 1, out = "samples", seed, grid, liveParameters } = options;
   const target = targetOf(out);
   if (grid && target === "safetensors") {
     throw new UsageError(`--grid: expected --out to be a folder or FILE.png, found ${out}`);
   }
   await expectWritable(out, target);
   using interruption = listenForInterruption((line) => console.error(line));
-  await using model = await openModel(run, {
-    ...(device === undefined ? {} : { device }),
-    ...(threads === undefined ? {} : { threads }),
-  }, (line) => console.error(line));
+  await using model = await openModel(run, deviceOptions(options), (line) => console.error(line));
   const how: SampleOptions = {
     seed: seed ?? model.config.seed,
     liveParameters: liveParameters ?? false,

@@ -12,9 +12,10 @@ import { listenForInterruption } from "./interruption.ts";
 import { hiddenPixels } from "./mask.ts";
 import { openModel } from "./model_source.ts";
 import { duration } from "./progress.ts";
+import { type DeviceFlags, deviceOptions } from "./options.ts";
 
 /** The options that the three commands share. */
-export interface SearchCommandOptions {
+export interface SearchCommandOptions extends DeviceFlags {
   readonly images?: string;
   readonly count: number;
   readonly out: string;
@@ -23,8 +24,6 @@ export interface SearchCommandOptions {
   readonly decay?: number;
   readonly seed?: number;
   readonly liveParameters?: boolean;
-  readonly device?: "auto" | "cpu";
-  readonly threads?: number;
 }
 
 /** Options of `inpaint`. */
@@ -56,16 +55,13 @@ async function run(
   options: SearchCommandOptions,
   work: (model: CoopFlow, how: SearchOptions) => Promise<Results>,
 ): Promise<number> {
-  const { out, seed, liveParameters, device, threads, iterations, rate, decay } = options;
+  const { out, seed, liveParameters, iterations, rate, decay } = options;
   const kind = extname(out).toLowerCase();
   if (kind !== ".png" && kind !== ".safetensors") {
     throw new UsageError(`--out: expected FILE.png or FILE.safetensors, found ${out}`);
   }
   using interruption = listenForInterruption((line) => console.error(line));
-  await using model = await openModel(path, {
-    ...(device === undefined ? {} : { device }),
-    ...(threads === undefined ? {} : { threads }),
-  }, (line) => console.error(line));
+  await using model = await openModel(path, deviceOptions(options), (line) => console.error(line));
   const { picture, tensors } = await work(model, {
     ...(seed === undefined ? {} : { seed }),
     ...(iterations === undefined ? {} : { iterations }),

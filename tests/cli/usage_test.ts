@@ -28,7 +28,7 @@ const WRONG: readonly [name: string, args: string[], message: string][] = [
     ["train", "--preset", "digit"],
     '--preset: expected digits, small, paper, cifar10, svhn, celeba32 or celeba64, found "digit"',
   ],
-  ["an unknown device", ["train", "--device", "tpu"], '--device: expected auto or cpu, found "tpu"'],
+  ["an unknown device", ["train", "--device", "tpu"], '--device: expected auto, cpu, cuda or cuda:NUMBER, found "tpu"'],
   ["T = 0", ["train", "--set", "langevin.steps=0"], "langevin.steps: expected a number of at least 1, found 0"],
   ["an odd size", ["train", "--set", "data.height=7"], "data.height: expected a multiple of 4, found 7"],
   ["an unknown field", ["train", "--set", "training.flow.lrate=1"], "the nearest is training.flow.lr"],
