@@ -21,7 +21,8 @@
 
 export { CoopFlow } from "./src/coopflow/model.ts";
 export type { DensityOptions, FitOptions, ModelOptions } from "./src/coopflow/model.ts";
-export type { Densities, SampleOptions, Samples } from "./src/coopflow/inference.ts";
+export type { Densities } from "./src/coopflow/inference.ts";
+export type { SampleBatch, SampleOptions, Samples, Trajectories } from "./src/coopflow/sampling.ts";
 export type { Found, SearchOptions, SearchStep } from "./src/coopflow/search.ts";
 export type { InpaintOptions } from "./src/coopflow/inpaint.ts";
 export type { InterpolateOptions, Interpolation } from "./src/coopflow/interpolate.ts";
@@ -86,6 +87,8 @@ export { imageGrid } from "./src/metrics/grid.ts";
 export type { GridOptions, GridPanel } from "./src/metrics/grid.ts";
 export { encodePng, writePng } from "./src/io/png.ts";
 export type { Pixels } from "./src/io/png.ts";
+export { encodeApng, writeApng } from "./src/io/apng.ts";
+export type { AnimationOptions } from "./src/io/apng.ts";
 
 // ---- devices
 

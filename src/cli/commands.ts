@@ -96,9 +96,15 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
     define("sample", "Draw images from a trained model", "deno task sample runs/digits-1 --count 64 --out digits.png")
       .argument("<run>", "run directory, or a checkpoint file")
       .requiredOption("--count <n>", "how many images", FIRST_COUNT)
-      .requiredOption("--out <path>", "folder, FILE.png (one picture of all) or FILE.safetensors")
+      .requiredOption(
+        "--out <path>",
+        "folder, FILE.png (one picture of all) or FILE.safetensors; interrupted, the same command goes on where it stopped",
+      )
       .option("--seed <n>", "seed (default: the run's)", SEED)
+      .option("--proposals", "the flow's proposals too, in a folder or beside the images in FILE.png")
       .option("--grid", "in a folder: also grid.png with proposals | revised images")
+      .option("--trajectory", "the states of the Langevin chains: a row of FILE.png each, or FILE.apng, an animation")
+      .option("--states <n>", "states of each chain in a picture of --trajectory (default: all, or 31)", wholeNumber(2))
       .option("--live-parameters", "the live parameters even if there are averaged ones"),
   )
     .action(async (run: string, options: OptionValues) =>

@@ -1,9 +1,8 @@
 /** `coopflow reconstruct`, `inpaint` and `interpolate`. */
-import process from "node:process";
 import { extname } from "node:path";
 import { UsageError } from "../errors.ts";
 import type { CoopFlow } from "../coopflow/model.ts";
-import type { Found, SearchOptions, SearchStep } from "../coopflow/search.ts";
+import type { Found, SearchOptions } from "../coopflow/search.ts";
 import { writePng } from "../io/png.ts";
 import { type FileTensor, tensorOf, writeSafetensors } from "../io/safetensors.ts";
 import { imageGrid } from "../metrics/grid.ts";
@@ -11,7 +10,7 @@ import { firstImages } from "./data_source.ts";
 import { listenForInterruption } from "./interruption.ts";
 import { hiddenPixels } from "./mask.ts";
 import { openModel } from "./model_source.ts";
-import { duration } from "./progress.ts";
+import { Rate } from "./rate.ts";
 
 /** The options that the three commands share. */
 export interface SearchCommandOptions {
@@ -40,9 +39,6 @@ export interface InterpolateCommandOptions extends SearchCommandOptions {
   readonly random?: number;
 }
 
-/** Time between two lines of progress, in milliseconds. */
-const INTERVAL = 10_000;
-
 /** Images of shape [..., height, width, channels] and their meaning, to be written. */
 interface Results {
   /** Images row by row, `columns` in each. */
@@ -66,6 +62,7 @@ async function run(
     ...(device === undefined ? {} : { device }),
     ...(threads === undefined ? {} : { threads }),
   }, (line) => console.error(line));
+  using progress = new Rate("step");
   const { picture, tensors } = await work(model, {
     ...(seed === undefined ? {} : { seed }),
     ...(iterations === undefined ? {} : { iterations }),
@@ -73,7 +70,7 @@ async function run(
     ...(decay === undefined ? {} : { decay }),
     liveParameters: liveParameters ?? false,
     signal: interruption.signal,
-    onStep: stepPrinter(),
+    onStep: ({ done, total, error }) => progress.update(done, total, `error ${error.toPrecision(3)}`),
   });
   const { height, width, channels } = model.config.data;
   if (kind === ".png") {
@@ -82,19 +79,6 @@ async function run(
     await writePng(out, imageGrid([panel], { columns }));
   } else await writeSafetensors(out, tensors, new Map([["layout", "N,H,W,C"]]));
   return 0;
-}
-
-/** Prints a line now and then, on the error output: results go elsewhere. */
-function stepPrinter(): (step: SearchStep) => void {
-  const began = performance.now();
-  let last = began;
-  return ({ done, total, error }) => {
-    const now = performance.now();
-    if (now - last < INTERVAL || done === total) return;
-    last = now;
-    const left = duration((now - began) / 1000 * (total - done) / done);
-    process.stderr.write(`step ${done}/${total}  error ${error.toPrecision(3)}  ${left} left\n`);
-  };
 }
 
 function mean(values: Float32Array): number {

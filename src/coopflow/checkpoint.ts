@@ -20,6 +20,8 @@ export interface CheckpointHeader {
 /** A whole checkpoint. */
 export interface Checkpoint extends CheckpointHeader {
   readonly values: ReadonlyMap<string, Float32Array>;
+  /** Checksum of its tensors, if it was read from a file. */
+  readonly sha256?: string;
 }
 
 /**
@@ -84,12 +86,13 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
     }
     values.set(name, value);
   }
-  if (digest.text() !== file.metadata.get("sha256")) {
+  const sha256 = digest.text();
+  if (sha256 !== file.metadata.get("sha256")) {
     throw new CheckpointError(
       `${path}: damaged: its content does not have the checksum that it was written with; use another checkpoint`,
     );
   }
-  return { ...header, values };
+  return { ...header, values, sha256 };
 }
 
 function headerOf(path: string, metadata: ReadonlyMap<string, string>): CheckpointHeader {

@@ -8,18 +8,19 @@ import { type Checkpoint, readCheckpoint, writeCheckpoint } from "./checkpoint.t
 import { type CoopFlowConfig, type CoopFlowConfigInput, parseConfig } from "./config.ts";
 import { Engine } from "./engine.ts";
 import type { FitEvent, SetUpEvent } from "./events.ts";
-import {
-  checkDataset,
-  checkImages,
-  type Densities,
-  drawSamples,
-  type SampleOptions,
-  type Samples,
-  scoreImages,
-} from "./inference.ts";
+import { checkDataset, checkImages, type Densities, scoreImages } from "./inference.ts";
 import { inpaintImages, type InpaintOptions } from "./inpaint.ts";
 import { interpolateImages, type InterpolateOptions, type Interpolation } from "./interpolate.ts";
 import { checkFinite, iterationEvent, nextCounters } from "./iteration.ts";
+import {
+  drawSamples,
+  drawTrajectories,
+  type SampleBatch,
+  sampleBatches,
+  type SampleOptions,
+  type Samples,
+  type Trajectories,
+} from "./sampling.ts";
 import { type Counters, FRESH, learnScalars } from "./schedule.ts";
 import { type Found, reconstructImages, type SearchOptions } from "./search.ts";
 import { averagedNetworks, elements, freshValues, type ModelStates, modelStates } from "./states.ts";
@@ -242,6 +243,25 @@ export class CoopFlow implements AsyncDisposable {
   async sample(count: number, options: SampleOptions = {}): Promise<Samples> {
     this.#expectInitialised("sample");
     return await drawSamples(this.#engine, this.#config, count, options);
+  }
+
+  /**
+   * The images of {@linkcode sample} as they are drawn, a compiled batch at a time; the next batch is computed while one is used. Memory does not
+   * depend on the count.
+   *
+   * ```ts
+   * for await (const { first, images } of model.samples(50_000, { seed: 1 })) await keep(first, images);
+   * ```
+   */
+  async *samples(count: number, options: SampleOptions = {}): AsyncGenerator<SampleBatch, void, void> {
+    this.#expectInitialised("samples");
+    yield* sampleBatches(this.#engine, this.#config, count, options);
+  }
+
+  /** The images of {@linkcode sample} with every state of their chains: the proposal first, then one after each Langevin step. */
+  async trajectories(count: number, options: SampleOptions = {}): Promise<Trajectories> {
+    this.#expectInitialised("trajectories");
+    return await drawTrajectories(this.#engine, this.#config, count, options);
   }
 
   /**

@@ -52,7 +52,27 @@ const WRONG: readonly [name: string, args: string[], message: string][] = [
   [
     "an unknown kind of file",
     ["sample", "x", "--count", "1", "--out", "y.gif"],
-    "expected a folder, FILE.png or FILE.safetensors",
+    "expected a folder, FILE.png, FILE.apng or FILE.safetensors",
+  ],
+  [
+    "proposals that are there anyway",
+    ["sample", "x", "--count", "1", "--out", "y.safetensors", "--proposals"],
+    "--proposals: expected --out to be a folder or FILE.png, as safetensors files always hold them",
+  ],
+  [
+    "states of no chain",
+    ["sample", "x", "--count", "1", "--out", "y", "--states", "3"],
+    "--states: expected --trajectory",
+  ],
+  [
+    "chains in a folder",
+    ["sample", "x", "--count", "1", "--out", "y", "--trajectory"],
+    "--trajectory: expected --out to be FILE.png, FILE.apng or FILE.safetensors, found y",
+  ],
+  [
+    "an animation of nothing",
+    ["sample", "x", "--count", "1", "--out", "y.apng"],
+    "--out: expected --trajectory with FILE.apng",
   ],
   [
     "a grid of tensors",
