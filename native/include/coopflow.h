@@ -85,7 +85,8 @@ CF_API int32_t cf_context_create(const char* device, int32_t threads, int32_t is
 /* Cancels what runs, waits for it, and frees state and programs; their handles die with it. */
 CF_API int32_t cf_context_destroy(cf_context ctx, cf_error* err) CF_NOEXCEPT;
 
-/* JSON: {"device","detail" (for people),"threads","isa","winograd","arena_bytes","scratch_bytes","state_bytes","programs"}. */
+/* JSON: {"device","detail" (for people),"threads","isa","winograd","arena_bytes","scratch_bytes","state_bytes","device_peak_bytes" (0 where memory is the
+ * host's),"programs"}. */
 CF_API int32_t cf_context_info(cf_context ctx, char* out, uint64_t len, uint64_t* needed, cf_error* err) CF_NOEXCEPT;
 
 /* Asks the run in progress and those that wait to stop. They return CF_CANCELLED with all state as it was, except that a run which has

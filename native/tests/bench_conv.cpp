@@ -12,7 +12,7 @@
 
 using namespace cf;
 using namespace cf::test;
-using cpu::ConvShape;
+using ConvShape;
 
 namespace {
 
@@ -64,7 +64,7 @@ void convolution(const ConvShape& s, const cpu::Device& d, const std::string& fi
   const Dims in{u(s.n), u(s.h), u(s.w), u(s.i)}, out{u(s.n), u(s.oh), u(s.ow), u(s.o)}, kernel{u(s.o), u(s.i), u(s.kh), u(s.kw)};
   std::vector<float> x = normals(s.n * s.h * s.w * s.i, g), w = normals(s.o * s.i * s.taps(), g), dy = normals(s.n * s.oh * s.ow * s.o, g);
   std::vector<float> y(dy.size()), dx(x.size()), dw(w.size());
-  const size_t forward_size = cpu::winograd_weights_size(s.i, s.o), turned_size = cpu::winograd_weights_size(s.o, s.i);
+  const size_t forward_size = winograd_weights_size(s.i, s.o), turned_size = winograd_weights_size(s.o, s.i);
   std::vector<float> uf(forward_size + 16), ub(turned_size + 16);
   // On a cache line, as in an arena.
   const auto aligned = [](std::vector<float>& v, size_t size) { return Operand{&v, {u(size)}, {}, (64 - reinterpret_cast<uintptr_t>(v.data()) % 64) % 64 / sizeof(float)}; };

@@ -2,13 +2,13 @@
 #pragma once
 #include <vector>
 
-#include "cpu/ops/conv_shape.h"
+#include "program/conv_shape.h"
 
 namespace cf::test {
 
 /// f(index of x, index of w, index of y) for every product that a convolution adds up. NHWC images, OIHW weights.
 template <class F>
-void each_product(const cpu::ConvShape& s, F&& f) {
+void each_product(const ConvShape& s, F&& f) {
   for (size_t n = 0; n < s.n; ++n)
     for (size_t oy = 0; oy < s.oh; ++oy)
       for (size_t ox = 0; ox < s.ow; ++ox)
@@ -22,18 +22,18 @@ void each_product(const cpu::ConvShape& s, F&& f) {
           }
 }
 
-inline std::vector<double> reference_conv(const cpu::ConvShape& s, const std::vector<float>& x, const std::vector<float>& w, const std::vector<float>& bias) {
+inline std::vector<double> reference_conv(const ConvShape& s, const std::vector<float>& x, const std::vector<float>& w, const std::vector<float>& bias) {
   std::vector<double> y(s.n * s.oh * s.ow * s.o);
   for (size_t k = 0; k < y.size() && !bias.empty(); ++k) y[k] = bias[k % s.o];
   each_product(s, [&](size_t a, size_t b, size_t c) { y[c] += static_cast<double>(x[a]) * w[b]; });
   return y;
 }
-inline std::vector<double> reference_data_grad(const cpu::ConvShape& s, const std::vector<float>& dy, const std::vector<float>& w) {
+inline std::vector<double> reference_data_grad(const ConvShape& s, const std::vector<float>& dy, const std::vector<float>& w) {
   std::vector<double> dx(s.n * s.h * s.w * s.i);
   each_product(s, [&](size_t a, size_t b, size_t c) { dx[a] += static_cast<double>(dy[c]) * w[b]; });
   return dx;
 }
-inline std::vector<double> reference_weight_grad(const cpu::ConvShape& s, const std::vector<float>& x, const std::vector<float>& dy) {
+inline std::vector<double> reference_weight_grad(const ConvShape& s, const std::vector<float>& x, const std::vector<float>& dy) {
   std::vector<double> dw(s.o * s.i * s.kh * s.kw);
   each_product(s, [&](size_t a, size_t b, size_t c) { dw[b] += static_cast<double>(dy[c]) * x[a]; });
   return dw;

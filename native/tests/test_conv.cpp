@@ -9,7 +9,7 @@
 
 using namespace cf;
 using namespace cf::test;
-using cpu::ConvShape;
+using cf::ConvShape;
 
 namespace {
 
@@ -68,7 +68,7 @@ void run_twice(const Instruction& instruction, std::vector<float>& out) {
 }
 
 std::vector<float> transformed(std::vector<float>& w, const ConvShape& s, bool data_grad, const cpu::Device& d) {
-  std::vector<float> u_(data_grad ? cpu::winograd_weights_size(s.o, s.i) : cpu::winograd_weights_size(s.i, s.o), NAN);
+  std::vector<float> u_(data_grad ? winograd_weights_size(s.o, s.i) : winograd_weights_size(s.i, s.o), NAN);
   const Instruction t(Op::winograd_weights, cpu::make_winograd_weights, {{&w, kernel(s)}}, {{&u_, {u(u_.size())}}}, {data_grad}, d);
   t.run();
   return u_;

@@ -11,17 +11,16 @@ import { MeasuredModel } from "./measured.ts";
 import { measurePeaks, type Peaks, peaksLine } from "./profile/peaks.ts";
 import { reportProfile } from "./profile/report.ts";
 import { textTable } from "./text_table.ts";
+import { type DeviceFlags, deviceOptions } from "./options.ts";
 
 /** The options of the command. */
-export interface BenchOptions {
+export interface BenchOptions extends DeviceFlags {
   readonly config: PresetName;
   readonly batch: number;
   readonly steps: number;
   readonly reps: number;
   readonly warmup: number;
   readonly winograd: boolean;
-  readonly device?: "auto" | "cpu";
-  readonly threads?: number;
   /** A file for the trace, or `true` for one in the current folder. */
   readonly profile?: boolean | string;
   /** A file, or `true` for standard output. */
@@ -52,12 +51,9 @@ export function benchConfig({ config, batch, steps, winograd }: BenchOptions): C
 /** Runs the command; returns the exit code. */
 export async function benchCommand(given: Partial<BenchOptions>): Promise<number> {
   const options: BenchOptions = { ...DEFAULTS, ...given };
-  const { device, threads, batch, steps } = options;
+  const { batch, steps } = options;
   using interruption = listenForInterruption((line) => console.error(line));
-  const opening = {
-    ...(device === undefined ? {} : { device }),
-    ...(threads === undefined ? {} : { threads }),
-  };
+  const opening = deviceOptions(options);
   using model = await MeasuredModel.open(benchConfig(options), opening, interruption.signal);
   const begin = performance.now();
   const { info: learn } = await model.program("learn");
@@ -66,14 +62,14 @@ export async function benchCommand(given: Partial<BenchOptions>): Promise<number
   // Before the phases are loaded: learning has only the one program.
   const memory = await peakMegabytes();
   const info = model.device;
-  const peaks = await measurePeaks(info.threads);
+  const peaks = await measurePeaks(opening, info);
   if (options.profile) {
     const name = `coopflow-${options.config}-${batch}`;
     await reportProfile({
       profile: await model.profile("learn"),
       runs: 1,
       peaks,
-      title: `${name}, ${info.threads} threads`,
+      title: `${name}, ${info.detail}`,
       path: options.profile === true ? `${name}.trace.json` : options.profile,
     });
   }
@@ -99,7 +95,7 @@ export async function benchCommand(given: Partial<BenchOptions>): Promise<number
   const rest = {
     images_per_s_sampling: batch / (seconds("flow_sample") + seconds("langevin")),
     peak_host_mb: memory,
-    peak_device_mb: null,
+    peak_device_mb: info.device_peak_bytes > 0 ? info.device_peak_bytes / 2 ** 20 : null,
     compile_s: compile,
     instructions: learn.instructions,
     arena_mb: learn.arena_bytes / 2 ** 20,

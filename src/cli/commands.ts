@@ -2,7 +2,7 @@
 import type { Command, OptionValues } from "commander";
 import type { PresetName } from "../coopflow/presets.ts";
 import { LIBRARY_VERSION } from "../coopflow/version.ts";
-import { imageSize, listOf, oneOf, positiveNumber, PROFILED_ITERATIONS, wholeNumber } from "./options.ts";
+import { deviceName, imageSize, listOf, oneOf, positiveNumber, PROFILED_ITERATIONS, wholeNumber } from "./options.ts";
 
 type Commander = typeof import("commander");
 
@@ -33,7 +33,8 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
   };
   const devices = (command: Command): Command =>
     command
-      .option("--device <name>", "auto or cpu", oneOf("auto", "cpu"), "auto")
+      .option("--device <name>", "auto (a GPU if there is one), cpu, cuda or cuda:NUMBER", deviceName, "auto")
+      .option("--precision <name>", "float32, or on a GPU tf32 or bf16", oneOf("float32", "tf32", "bf16"))
       .option("--threads <n>", "threads; 0 = one per physical core", wholeNumber(0, 1024));
 
   const reading = (command: Command): Command =>
@@ -96,9 +97,15 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
     define("sample", "Draw images from a trained model", "deno task sample runs/digits-1 --count 64 --out digits.png")
       .argument("<run>", "run directory, or a checkpoint file")
       .requiredOption("--count <n>", "how many images", FIRST_COUNT)
-      .requiredOption("--out <path>", "folder, FILE.png (one picture of all) or FILE.safetensors")
+      .requiredOption(
+        "--out <path>",
+        "folder, FILE.png (one picture of all) or FILE.safetensors; interrupted, the same command goes on where it stopped",
+      )
       .option("--seed <n>", "seed (default: the run's)", SEED)
+      .option("--proposals", "the flow's proposals too, in a folder or beside the images in FILE.png")
       .option("--grid", "in a folder: also grid.png with proposals | revised images")
+      .option("--trajectory", "the states of the Langevin chains: a row of FILE.png each, or FILE.apng, an animation")
+      .option("--states <n>", "states of each chain in a picture of --trajectory (default: all, or 31)", wholeNumber(2))
       .option("--live-parameters", "the live parameters even if there are averaged ones"),
   )
     .action(async (run: string, options: OptionValues) =>
@@ -182,6 +189,37 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
       done(await (await import("./search.ts")).interpolateCommand(run, options))
     );
 
+  /** What the commands that judge a model by images share. */
+  const judging = (command: Command): Command =>
+    devices(
+      command
+        .argument("<run>", "run directory, or a checkpoint file")
+        .option("--images <path>", "data set; without it the built-in digits that are held out")
+        .option("--count <n>", "how many of its images (default: all)", FIRST_COUNT)
+        .option("--seed <n>", "seed of what is drawn (default: the run's)", SEED)
+        .option("--live-parameters", "the live parameters even if there are averaged ones")
+        .option("--json", "one line of JSON on standard output instead of the text"),
+    );
+
+  judging(
+    define(
+      "density",
+      "Score images: bits/dim under the flow, energy; tell data sets apart",
+      "deno task density runs/digits-1 --draws 16 --against noise --against inverted",
+    ),
+  )
+    .option("--draws <k>", "draws of the dequantization noise of each image, importance-weighted", FIRST_COUNT)
+    .option(
+      "--against <path|noise|inverted>",
+      "tell these images apart (AUROC): a data set, uniform noise, or the images inverted; may be repeated",
+      listOf,
+      [],
+    )
+    .option("--out <file.csv>", "each image's scores")
+    .action(async (run: string, options: OptionValues) =>
+      done(await (await import("./density.ts")).densityCommand(run, options))
+    );
+
   define(
     "import",
     "Make a run of a checkpoint of the reference program",
@@ -211,10 +249,15 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
       done(await (await import("./exchange.ts")).exportCommand(run, options))
     );
 
-  define("parity", "Compare with tensors made by the reference program", "deno task parity golden --only flow langevin")
-    .argument("<dir>", "folder of golden tensors")
-    .option("--only <name...>", "compare these cases alone")
-    .option("--threads <n>", "threads; 0 = one per physical core", wholeNumber(0, 1024))
+  devices(
+    define(
+      "parity",
+      "Compare with tensors made by the reference program",
+      "deno task parity golden --only flow langevin",
+    )
+      .argument("<dir>", "folder of golden tensors")
+      .option("--only <name...>", "compare these cases alone"),
+  )
     .action(async (dir: string, options: OptionValues) =>
       done(await (await import("./parity_command.ts")).parityCommand(dir, options))
     );

@@ -1,5 +1,6 @@
 /** Parsers of option values, and what an option without a value means. */
 import { UsageError } from "../errors.ts";
+import { type DeviceName, type DeviceOptions, isDeviceName, type Precision } from "../runtime/device.ts";
 
 /** Iterations that `train --profile` measures. */
 export const PROFILED_ITERATIONS = 3;
@@ -27,6 +28,28 @@ export function oneOf(...names: readonly string[]): (text: string) => string {
     if (names.includes(text)) return text;
     const last = names.at(-1);
     throw new InvalidValue(`expected ${names.slice(0, -1).join(", ")} or ${last}, found ${JSON.stringify(text)}`);
+  };
+}
+
+/** A parser for the name of a device. */
+export function deviceName(text: string): DeviceName {
+  if (isDeviceName(text)) return text;
+  throw new InvalidValue(`expected auto, cpu, cuda or cuda:NUMBER, found ${JSON.stringify(text)}`);
+}
+
+/** The options that every command with a device has. */
+export interface DeviceFlags {
+  readonly device?: DeviceName;
+  readonly precision?: Precision;
+  readonly threads?: number;
+}
+
+/** The device's part of a command's options. */
+export function deviceOptions({ device, precision, threads }: DeviceFlags): DeviceOptions {
+  return {
+    ...(device === undefined ? {} : { device }),
+    ...(precision === undefined ? {} : { precision }),
+    ...(threads === undefined ? {} : { threads }),
   };
 }
 

@@ -1,17 +1,17 @@
 /** `coopflow parity`. */
 import { DataError, UsageError } from "../errors.ts";
+import { type DeviceFlags, deviceOptions } from "./options.ts";
 import { NativeExecutor } from "./parity/native_executor.ts";
 import { formatResult, listCases, runCase } from "./parity/parity.ts";
 
 /** The options of the command. */
-export interface ParityCommandOptions {
+export interface ParityCommandOptions extends DeviceFlags {
   readonly only?: readonly string[];
-  readonly threads?: number;
 }
 
 /** Runs the command; returns the exit code. */
 export async function parityCommand(dir: string, options: ParityCommandOptions): Promise<number> {
-  const { only, threads } = options;
+  const { only } = options;
   const all = await listCases(dir);
   const missing = only?.find((name) => !all.some((found) => found.name === name));
   if (missing !== undefined) {
@@ -21,7 +21,7 @@ export async function parityCommand(dir: string, options: ParityCommandOptions):
   }
   const cases = only === undefined ? all : all.filter(({ name }) => only.includes(name));
   if (cases.length === 0) throw new DataError(`${dir}: expected cases to compare with, found none`);
-  using executor = new NativeExecutor(threads === undefined ? {} : { threads });
+  using executor = new NativeExecutor(deviceOptions(options));
   const count = { passed: 0, failed: 0, skipped: 0 };
   for (const found of cases) {
     const result = await runCase(found, executor.execute);

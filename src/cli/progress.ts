@@ -115,8 +115,8 @@ class TextPrinter implements Printer {
 function setUpLine({ device, parameters, initialisedFrom, seconds, iteration, iterations }: SetUpEvent): string {
   const start = iteration > 0 ? `, going on after iteration ${iteration} of ${iterations}` : "";
   const images = initialisedFrom > 0 ? `, initialised from ${initialisedFrom} images` : "";
-  const { threads, isa } = device;
-  const where = `${device.device}, ${threads} thread${threads === 1 ? "" : "s"}, ${isa}`;
+  const why = device.reason === undefined ? "" : ` (auto: ${device.reason})`;
+  const where = `${device.device}, ${device.detail}${why}`;
   return `${parameters.toLocaleString("en-US")} parameters on ${where}; set up in ${
     duration(seconds)
   }${images}${start}`;

@@ -8,7 +8,7 @@ import { type Reading, RunDirectory } from "../coopflow/run_directory.ts";
 import { train } from "../coopflow/trainer.ts";
 import type { Split } from "../data/dataset.ts";
 import type { OpenOptions } from "../data/open.ts";
-import { buildInfo } from "../runtime/device.ts";
+import { buildInfo, type DeviceInfo } from "../runtime/device.ts";
 import { systemCode, systemReason } from "../io/system_error.ts";
 import { configFrom, type ConfigOptions, type NamedConfig } from "./config_source.ts";
 import {
@@ -22,18 +22,16 @@ import {
   wishes,
 } from "./data_source.ts";
 import { listenForInterruption } from "./interruption.ts";
-import { PROFILED_ITERATIONS } from "./options.ts";
+import { type DeviceFlags, deviceOptions, PROFILED_ITERATIONS } from "./options.ts";
 import { measurePeaks } from "./profile/peaks.ts";
 import { reportProfile } from "./profile/report.ts";
 import { createPrinter } from "./progress.ts";
 
 /** The options of the command. */
-export interface TrainCommandOptions extends ConfigOptions, DataOptions {
+export interface TrainCommandOptions extends ConfigOptions, DataOptions, DeviceFlags {
   readonly data?: string;
   readonly out?: string;
   readonly resume?: string;
-  readonly device?: "auto" | "cpu";
-  readonly threads?: number;
   /** A file for the trace, or `true` for `trace.json` in the run directory. */
   readonly profile?: boolean | string;
   readonly json?: boolean;
@@ -58,24 +56,22 @@ export async function trainCommand(options: Partial<TrainCommandOptions>): Promi
   const job = given.resume === undefined ? await startRun(given, watch) : await openRun(given.resume, given, watch);
   await using run = job.run;
   printer.notice(`run directory: ${run.path}`);
-  const { device, threads } = given;
   try {
     const events = train({
       ...job,
       signal: interruption.signal,
-      ...(device === undefined ? {} : { device }),
-      ...(threads === undefined ? {} : { threads }),
+      ...deviceOptions(given),
       ...(given.profile ? { profile: PROFILED_ITERATIONS } : {}),
     });
     const path = typeof given.profile === "string" ? given.profile : join(run.path, "trace.json");
-    let used = 0, measured = !given.profile;
+    let used: DeviceInfo | undefined, measured = !given.profile;
     for await (const event of events) {
       printer.event(event);
-      if (event.type === "set-up") used = event.device.threads;
-      if (event.type !== "profile") continue;
+      if (event.type === "set-up") used = event.device;
+      if (event.type !== "profile" || used === undefined) continue;
       const { profile, iterations: runs } = event;
-      const peaks = await measurePeaks(used);
-      await reportProfile({ profile, runs, peaks, title: `${run.path}, ${used} threads`, path });
+      const peaks = await measurePeaks(deviceOptions(given), used);
+      await reportProfile({ profile, runs, peaks, title: `${run.path}, ${used.detail}`, path });
       measured = true;
     }
     if (!measured) printer.notice("--profile: no iteration was left to measure");

@@ -7,10 +7,18 @@ import { streamHash } from "../random.ts";
 /** Instruction sets, best first. */
 export type Isa = "avx512" | "avx2" | "portable";
 
+/** `auto` takes the first GPU that can be used, else the CPU; `cuda` is `cuda:0`. */
+export type DeviceName = "auto" | "cpu" | "cuda" | `cuda:${number}`;
+
+/** What products and convolutions compute in; sums, parameters and everything else are float32 always. */
+export type Precision = "float32" | "tf32" | "bf16";
+
 /** How to open a device. */
 export interface DeviceOptions {
-  /** `auto` takes the best there is, today the CPU. */
-  readonly device?: "auto" | "cpu";
+  /** Default: `auto`. */
+  readonly device?: DeviceName;
+  /** Default: float32, exact; `tf32` and `bf16` need a GPU. */
+  readonly precision?: Precision;
   /** OpenMP threads; 0 = one per physical core. */
   readonly threads?: number;
   /** Forces an instruction set (otherwise the best, or what `COOPFLOW_ISA` says). */
@@ -20,11 +28,18 @@ export interface DeviceOptions {
 /** What the context says of itself. */
 export interface DeviceInfo {
   readonly device: string;
+  /** The device in words. */
+  readonly detail: string;
+  /** With `auto`: why it is this one. */
+  readonly reason?: string;
   readonly threads: number;
-  readonly isa: Isa;
+  /** The CPU's instruction set; `cuda` on a GPU. */
+  readonly isa: Isa | "cuda";
   readonly arena_bytes: number;
   readonly scratch_bytes: number;
   readonly state_bytes: number;
+  /** Most memory that a GPU held for this device; 0 on the CPU. */
+  readonly device_peak_bytes: number;
 }
 
 /** A named state tensor. */
@@ -43,6 +58,13 @@ export interface Progress {
 
 const ISA_CODES: Readonly<Record<Isa, number>> = { portable: 0, avx2: 1, avx512: 2 };
 
+const PRECISION_FLAGS: Readonly<Record<Precision, number>> = { float32: 0, tf32: 2, bf16: 4 };
+
+/** Whether a text names a device. */
+export function isDeviceName(name: string): name is DeviceName {
+  return /^(auto|cpu|cuda(:\d{1,3})?)$/.test(name);
+}
+
 /** Version, instruction sets and libraries of the native build. */
 export function buildInfo(): { version: string; onednn: string; compiler: string; isa: Isa[] } {
   const lib = native();
@@ -58,20 +80,48 @@ export class Device implements Disposable {
   readonly #programs = new Set<Program>();
   #open = true;
 
-  private constructor(handle: bigint) {
+  readonly #reason: string | undefined;
+
+  private constructor(handle: bigint, reason?: string) {
     this.#handle = handle;
+    this.#reason = reason;
   }
 
-  /** Opens a device. Throws UsageError for options out of range, NativeError when the library or the instruction set is missing. */
+  /**
+   * Opens a device.
+   *
+   * @throws {UsageError} for options out of range
+   * @throws {NativeError} when the library, the device or the instruction set is missing
+   */
   static open(options: DeviceOptions = {}): Device {
-    const { device = "auto", threads = 0, isa } = options;
+    const { device = "auto", threads = 0, isa, precision = "float32" } = options;
     if (!Number.isInteger(threads) || threads < 0 || threads > 1024) {
       throw new UsageError(`threads: expected a whole number from 0 to 1024, found ${threads}`);
     }
-    if (device !== "auto" && device !== "cpu") throw new UsageError(`device: expected auto or cpu, found ${device}`);
-    const out = new BigUint64Array(1);
-    unwrap((error) => native().cf_context_create(cString("cpu"), threads, isa ? ISA_CODES[isa] : -1, 0, out, error));
-    return new Device(out[0]!);
+    if (!isDeviceName(device)) throw new UsageError(`device: expected auto, cpu, cuda or cuda:number, found ${device}`);
+    const create = (name: string, reason?: string): Device => {
+      if (name === "cpu" && precision !== "float32") {
+        throw new UsageError(
+          `precision: the CPU computes in float32 only, found ${precision}; use a GPU (device cuda)`,
+        );
+      }
+      const out = new BigUint64Array(1);
+      const flags = PRECISION_FLAGS[precision];
+      unwrap((error) =>
+        native().cf_context_create(cString(name), threads, isa ? ISA_CODES[isa] : -1, flags, out, error)
+      );
+      return new Device(out[0]!, reason);
+    };
+    if (device !== "auto") return create(device);
+    // An instruction set is a wish for the CPU.
+    if (isa !== undefined) return create("cpu", `the instruction set ${isa} was asked for`);
+    try {
+      return create("cuda", "a GPU was found");
+    } catch (error) {
+      if (!(error instanceof NativeError) || error.code !== STATUS.unsupported) throw error;
+      // What to do about it comes after the semicolon: for those who asked for a GPU.
+      return create("cpu", error.message.split(";")[0]);
+    }
   }
 
   /** The native handle, for programs of this room. Throws NativeError after close(). */
@@ -84,9 +134,10 @@ export class Device implements Disposable {
 
   /** Threads, instruction set and memory. */
   get info(): DeviceInfo {
-    return JSON.parse(
+    const info: DeviceInfo = JSON.parse(
       readText((out, length, needed, error) => native().cf_context_info(this.handle, out, length, needed, error)),
     );
+    return this.#reason === undefined ? info : { ...info, reason: this.#reason };
   }
 
   /** Creates or overwrites a state tensor; without data: by zeros. */

@@ -28,7 +28,13 @@ const SYMBOLS = {
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** Status codes that this side gives a meaning to: cf_status in coopflow.h has the same values. */
-export const STATUS = { invalidArgument: 1, invalidProgram: 2, versionMismatch: 3, cancelled: 5 } as const;
+export const STATUS = {
+  invalidArgument: 1,
+  invalidProgram: 2,
+  versionMismatch: 3,
+  cancelled: 5,
+  unsupported: 6,
+} as const;
 
 /** The C functions. */
 export type Native = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];

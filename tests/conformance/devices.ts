@@ -1,9 +1,10 @@
-// Every instruction set of this machine, on one thread and on two.
+// Every instruction set of this machine, on one thread and on two, and the GPU backend on its host emulation.
 
 import { compileGraph } from "../../src/compile/compile.ts";
 import { numel } from "../../src/graph/shape.ts";
 import { buildInfo, Device } from "../../src/runtime/device.ts";
 import { assert } from "@std/assert";
+import { onEmulatedGpu } from "../support/emulated_gpu.ts";
 import { interpret } from "../support/interpreter.ts";
 import type { Case } from "./case.ts";
 
@@ -11,16 +12,30 @@ import type { Case } from "./case.ts";
 export interface Named {
   readonly name: string;
   readonly device: Device;
+  /** How many of an op's cases run there. */
+  readonly cases: number;
 }
+
+/** Cases per op, each with a seed of its own. */
+export const CASES = 20;
+/** On the emulated GPU, where the C++ compiler makes every case's kernels. */
+const EMULATED_CASES = 6;
 
 // Asked when this file is loaded: the library stays open for good, and a test that opened it would count as leaking it.
 const { isa: INSTRUCTION_SETS } = buildInfo();
 
-/** Opens one device per instruction set and thread count. */
+/** Opens one device per instruction set and thread count, and the emulated GPU. */
 export function openDevices(): Named[] {
-  return INSTRUCTION_SETS.flatMap((isa) =>
-    [1, 2].map((threads) => ({ name: `${isa}, ${threads} threads`, device: Device.open({ isa, threads }) }))
-  );
+  return [
+    ...INSTRUCTION_SETS.flatMap((isa) =>
+      [1, 2].map((threads) => ({
+        name: `${isa}, ${threads} threads`,
+        device: Device.open({ isa, threads }),
+        cases: CASES,
+      }))
+    ),
+    { name: "emulated GPU", device: onEmulatedGpu(Device.open), cases: EMULATED_CASES },
+  ];
 }
 
 /** Results of a case on one device. */

@@ -6,6 +6,7 @@ import { kindOf } from "../../src/cli/parity/cases.ts";
 import { NativeExecutor } from "../../src/cli/parity/native_executor.ts";
 import { type CaseFile, formatResult, listCases, runCase } from "../../src/cli/parity/parity.ts";
 import { buildInfo } from "../../src/runtime/device.ts";
+import { onEmulatedGpu } from "../support/emulated_gpu.ts";
 import { interpret } from "../support/interpreter.ts";
 
 const GOLDEN = new URL("../../../shared/golden", import.meta.url).pathname;
@@ -35,6 +36,23 @@ describe("parity with the reference", absent, () => {
   afterAll(() => executor?.close());
 
   for (const file of cases) {
+    it(file.name, async () => {
+      const result = await runCase(file, executor!.execute);
+      assertEquals(result.status, "passed", formatResult(result));
+    });
+  }
+  if (cases.length === 0) it("golden tensors", absent, () => {});
+});
+
+// The launch lists and kernels of the CUDA backend, run on the host: correct, and slow.
+describe("parity on the emulated GPU", absent, () => {
+  let executor: NativeExecutor | undefined;
+  beforeAll(() => {
+    executor = onEmulatedGpu((device) => new NativeExecutor(device));
+  });
+  afterAll(() => executor?.close());
+
+  for (const file of cases.filter(({ name }) => !SLOW.includes(kindOf(name)?.kind ?? ""))) {
     it(file.name, async () => {
       const result = await runCase(file, executor!.execute);
       assertEquals(result.status, "passed", formatResult(result));

@@ -39,6 +39,17 @@ function ready(): Device {
   return device;
 }
 
+function withPlugin<T>(path: string, body: () => T): T {
+  const before = Deno.env.get("COOPFLOW_CUDA_PLUGIN");
+  Deno.env.set("COOPFLOW_CUDA_PLUGIN", path);
+  try {
+    return body();
+  } finally {
+    if (before === undefined) Deno.env.delete("COOPFLOW_CUDA_PLUGIN");
+    else Deno.env.set("COOPFLOW_CUDA_PLUGIN", before);
+  }
+}
+
 describe("Device", () => {
   it("refuses options out of range, and instruction sets that are not there", () => {
     assertThrows(
@@ -48,6 +59,21 @@ describe("Device", () => {
     );
     const missing = (["avx512", "avx2", "portable"] as const).find((isa) => !buildInfo().isa.includes(isa));
     if (missing) assertThrows(() => Device.open({ isa: missing }), NativeError);
+  });
+
+  it("takes the CPU on its own when no GPU can be used, and says why; a GPU that was asked for is missed aloud", () => {
+    const cuda = withPlugin("/nowhere/libcoopflow_cuda.so", () => {
+      using auto = Device.open();
+      assert(
+        auto.info.device === "cpu" && auto.info.reason === "built without a CUDA backend",
+        JSON.stringify(auto.info),
+      );
+      return assertThrows(() => Device.open({ device: "cuda" }), NativeError, "install a CUDA toolkit");
+    });
+    assert(cuda instanceof NativeError && cuda.code === 6);
+    using chosen = Device.open({ device: "cpu" });
+    assert(chosen.info.reason === undefined);
+    assertThrows(() => Device.open({ device: "cpu", precision: "bf16" }), UsageError, "float32 only, found bf16");
   });
 
   it("runs a program, and assigns take effect together after each run", async () => {

@@ -93,6 +93,7 @@ int32_t cf_context_info(cf_context ctx, char* out, uint64_t len, uint64_t* neede
                   .add("arena_bytes", i.arena_bytes)
                   .add("scratch_bytes", i.scratch_bytes)
                   .add("state_bytes", i.state_bytes)
+                  .add("device_peak_bytes", d.peak_bytes)
                   .add("programs", i.programs)
                   .text(),
               out, len, needed, op);

@@ -16,7 +16,7 @@ class CpuBackend final : public Backend {
  public:
   explicit CpuBackend(const Device& device) : device_(device) {}
 
-  Info info() const override { return {"cpu", std::string(isa_name(device_.isa)) + ", " + std::to_string(device_.threads) + " threads", device_.threads, isa_name(device_.isa), device_.winograd}; }
+  Info info() const override { return {"cpu", std::string(isa_name(device_.isa)) + ", " + std::to_string(device_.threads) + " threads", device_.threads, isa_name(device_.isa), device_.winograd, 0}; }
   void enter_worker() noexcept override {
     omp_set_dynamic(0);
     omp_set_num_threads(device_.threads);

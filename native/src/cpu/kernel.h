@@ -7,6 +7,7 @@
 #include <string>
 
 #include "common/error.h"
+#include "program/operands.h"
 #include "program/program.h"
 
 namespace cf::cpu {
@@ -83,8 +84,5 @@ std::unique_ptr<Kernel> make_matrix_inverse(const Program&, const Instr&, const 
 std::unique_ptr<Kernel> make_log_abs_det(const Program&, const Instr&, const Device&);
 
 std::unique_ptr<Kernel> make_kernel(const Program& program, const Instr& instr, const Device& device);
-
-/// Throws Error{invalid_program} with the op's name and the layer the instruction came from.
-[[noreturn]] void refuse(const Program& program, const Instr& instr, const std::string& message);
 
 }  // namespace cf::cpu

@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <memory>
 
-#include "cpu/ops/conv_shape.h"
+#include "program/conv_shape.h"
 
 namespace cf::cpu::onednn {
 

@@ -37,9 +37,4 @@ std::unique_ptr<Kernel> make_kernel(const Program& program, const Instr& instr, 
   return make(program, instr, device);
 }
 
-void refuse(const Program& program, const Instr& instr, const std::string& message) {
-  const std::string layer = instr.name < program.names.size() ? program.names[instr.name] : std::string();
-  throw Error(Code::invalid_program, op_name(instr.op), layer.empty() ? message : layer + ": " + message);
-}
-
 }  // namespace cf::cpu

@@ -1,6 +1,9 @@
 #include "cuda/executable.h"
 
 #include <algorithm>
+#include <atomic>
+#include <mutex>
+#include <unordered_map>
 
 namespace cf::cuda {
 namespace {
@@ -125,9 +128,23 @@ class CudaBackend final : public Backend {
  public:
   CudaBackend(std::shared_ptr<Machine> machine, std::string device, bool winograd) : machine_(std::move(machine)), device_(std::move(device)), winograd_(winograd) {}
 
-  Info info() const override { return {device_, machine_->describe(), 0, "cuda", winograd_}; }
-  char* allocate(uint64_t bytes, const std::string& what) override { return machine_->allocate(bytes, what); }
-  void release(char* p) noexcept override { machine_->release(p); }
+  Info info() const override { return {device_, machine_->describe(), 0, "cuda", winograd_, peak_}; }
+  char* allocate(uint64_t bytes, const std::string& what) override {
+    char* const p = machine_->allocate(bytes, what);
+    const std::lock_guard<std::mutex> hold(mutex_);
+    sizes_[p] = bytes, held_ += bytes;
+    peak_ = std::max<uint64_t>(peak_, held_);
+    return p;
+  }
+  void release(char* p) noexcept override {
+    {
+      const std::lock_guard<std::mutex> hold(mutex_);
+      const auto found = sizes_.find(p);
+      held_ -= found->second;
+      sizes_.erase(found);
+    }
+    machine_->release(p);
+  }
   void zero(char* p, uint64_t bytes) override { machine_->zero(p, bytes); }
   void upload(char* to, const void* from, uint64_t bytes) override { machine_->upload(to, from, bytes); }
   void download(void* to, const char* from, uint64_t bytes) override { machine_->download(to, from, bytes); }
@@ -146,6 +163,10 @@ class CudaBackend final : public Backend {
   const std::shared_ptr<Machine> machine_;
   const std::string device_;
   const bool winograd_;
+  std::mutex mutex_;
+  std::unordered_map<char*, uint64_t> sizes_;
+  uint64_t held_ = 0;
+  std::atomic<uint64_t> peak_{0};
 };
 
 }  // namespace

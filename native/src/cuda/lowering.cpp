@@ -66,11 +66,6 @@ std::vector<Node> nodes(Lowering& l, uint32_t begin, uint32_t end) {
 
 }  // namespace
 
-void Lowering::refuse(const std::string& message) const {
-  const std::string layer = instr_->name < program.names.size() ? program.names[instr_->name] : std::string();
-  throw Error(Code::invalid_program, op_name(instr_->op), layer.empty() ? message : layer + ": " + message);
-}
-
 Place Lowering::scratch(uint64_t bytes) {
   const Place p{Place::Kind::scratch, 0, scratch_};
   scratch_ += (bytes + 255) / 256 * 256;
@@ -91,6 +86,12 @@ Window Lowering::window(const Tensor& t) const {
   // Outside of a loop its index is 0: strides of levels that do not enclose the instruction move nothing.
   for (const Loop& loop : loops) w.loop_strides[loop.level] = t.loop_strides[loop.level];
   return w;
+}
+
+std::vector<Window> Lowering::windows(const std::vector<uint32_t>& tensors) const {
+  std::vector<Window> out;
+  for (const uint32_t id : tensors) out.push_back(window(program.tensors[id]));
+  return out;
 }
 
 Window Lowering::dense(const Place& p, const std::vector<uint32_t>& dims) {

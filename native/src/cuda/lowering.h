@@ -6,7 +6,10 @@
 
 #include "common/error.h"
 #include "cuda/launch.h"
+#include "program/checks.h"
 #include "program/decode.h"
+#include "program/expr.h"
+#include "program/operands.h"
 
 namespace cf::cuda {
 
@@ -44,7 +47,7 @@ class Lowering {
   const Tensor& output(size_t j) const { return program.tensors[instr_->outputs[j]]; }
 
   /// Throws Error{invalid_program} naming the op and the layer.
-  [[noreturn]] void refuse(const std::string& message) const;
+  [[noreturn]] void refuse(const std::string& message) const { cf::refuse(program, *instr_, message); }
 
   /// `bytes` of this instruction's scratch, 256-aligned.
   Place scratch(uint64_t bytes);
@@ -56,6 +59,7 @@ class Lowering {
   static Range range(const Place& p, uint64_t bytes) { return {p.kind, p.buffer, p.offset, p.offset + bytes}; }
 
   Window window(const Tensor& t) const;
+  std::vector<Window> windows(const std::vector<uint32_t>& tensors) const;
   /// Dense, of these dims, at a fixed place.
   static Window dense(const Place& p, const std::vector<uint32_t>& dims);
 
@@ -103,10 +107,21 @@ inline void writes(Launch& l, size_t at, const Place& place, const Range& range)
   l.writes.push_back(range);
 }
 
-/// outputs = expression(inputs), element by element; `words` is an expression as `map` has it in its attributes (ops.h). One launch. (lower/map.cpp)
+/// outputs = expression(inputs), element by element; all windows have the same dims. One launch. (lower/map.cpp)
+void add_map(Lowering&, const std::string& name, const Expression& e, const std::vector<Window>& inputs, const std::vector<Window>& outputs);
+/// The same with `words` as `map` has them in its attributes (ops.h).
 void add_map(Lowering&, const std::string& name, const uint32_t* words, size_t count, const std::vector<Window>& inputs, const std::vector<Window>& outputs);
 /// to = from. One launch. (lower/map.cpp)
 void add_copy(Lowering&, const std::string& name, const Window& from, const Window& to);
+
+/// product.c = product.a·product.b (+ bias) as one launch, reading and writing these ranges. (lower/matmul.cpp)
+void add_product(Lowering&, const std::string& name, const Matmul& product, const Range& a, const Range& b, const Range& c);
+/// [rows, cols] without gaps as a product's operand: a stride that is never used still tells the layout.
+Matmul::Operand dense_operand(const Place& p, uint64_t batch_stride, uint64_t rows, uint64_t cols);
+/// What an instruction's epilogue (ops.h) makes of its result, which lies dense at `raw`, a bias not yet added. One launch. (lower/matmul.cpp)
+void add_epilogue(Lowering&, const Place& raw, const std::vector<uint32_t>& dims, const Tensor* bias, size_t own_inputs, size_t own_attrs);
+/// Where the op's own result goes: the first output when nothing else lies there and it is dense at a fixed place, else scratch.
+Place raw_result(Lowering&, const std::vector<uint32_t>& dims);
 
 void lower_map(Lowering&);
 void lower_reduce(Lowering&);
@@ -115,6 +130,10 @@ void lower_conv(Lowering&);
 void lower_conv_data_grad(Lowering&);
 void lower_conv_weight_grad(Lowering&);
 void lower_winograd_weights(Lowering&);
+// What lower_conv and its gradients call for algorithm 1: operands are checked already, bias and epilogue are the callee's. (lower/winograd.cpp)
+void lower_winograd_conv(Lowering&, const ConvOperands&);
+void lower_winograd_data_grad(Lowering&, const ConvOperands&);
+void lower_winograd_weight_grad(Lowering&, const ConvOperands&);
 void lower_random(Lowering&);
 void lower_layer_norm(Lowering&);
 void lower_layer_norm_grad(Lowering&);

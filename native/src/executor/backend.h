@@ -77,6 +77,7 @@ class Backend {
     int threads;         ///< of the host
     std::string isa;
     bool winograd;
+    uint64_t peak_bytes;  ///< most memory of its own that a device held for this context; 0 where memory is the host's
   };
   virtual Info info() const = 0;
   /// Called once by the thread that will run this backend's programs, before anything else.

@@ -8,7 +8,7 @@ buildInfo();
 
 describe("measurePeaks", () => {
   it("gives rates that a processor can have", async () => {
-    const peaks = await measurePeaks(1);
+    const peaks = await measurePeaks({ device: "cpu" }, { threads: 1 });
     assertEquals(peaks.gemm, peaks.gemmOneThread);
     // No core does more than 2 × 2 × 16 float32 operations a cycle and 6 GHz; every core does more than one a microsecond.
     assert(peaks.gemm > 0.01 && peaks.gemm < 400, `${peaks.gemm} GFLOP/s`);
@@ -22,6 +22,10 @@ describe("peaksLine", () => {
     assertEquals(
       peaksLine({ gemmOneThread: 80.4, gemm: 80.4, copy: 20.06, threads: 1 }),
       "matrix product 80 GFLOP/s on one thread; copy 20.1 GB/s",
+    );
+    assertEquals(
+      peaksLine({ gemmOneThread: 51_000, gemm: 51_000, copy: 2400, threads: 0 }),
+      "matrix product 51000 GFLOP/s; copy 2400.0 GB/s",
     );
   });
 });

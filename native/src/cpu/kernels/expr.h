@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "cpu/kernels/isa.h"
+#include "program/expr.h"
 
 namespace cf::cpu {
 
@@ -26,12 +27,9 @@ struct Expr {
 };
 
 constexpr uint32_t kExprTile = 256;  ///< floats
-constexpr uint32_t kMaxExprValues = 1024;  ///< inputs, constants and instructions together
-constexpr uint32_t kMaxExprOutputs = 8;
 constexpr uint16_t kUsedByResult = 0xffff;
 
-/// Decodes map's attribute words [nConst, consts…, nInstr, (op, a, b, c)…, results…] from words[0, count); checks every id (each step may only use
-/// earlier values) and assigns registers by liveness. Throws Error{invalid_program, op, …}.
+/// decode_expression with registers assigned by liveness.
 Expr parse_expr(const uint32_t* words, size_t count, uint32_t inputs, uint32_t outputs, const char* op);
 
 /// Scratch floats expr_run needs per thread.

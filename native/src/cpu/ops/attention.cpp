@@ -3,7 +3,8 @@
 
 #include <cmath>
 
-#include "cpu/ops/operands.h"
+#include "cpu/kernel.h"
+#include "program/operands.h"
 #include "cpu/ops/parallel.h"
 
 namespace cf::cpu {

@@ -1,24 +1,12 @@
-// What the kernels of the convolution family share: validated operands, and the makers of each algorithm.
+// What the kernels of the convolution family share: the makers of each algorithm.
 #pragma once
 #include <memory>
 
 #include "cpu/kernel.h"
-#include "cpu/ops/conv_shape.h"
 #include "cpu/ops/epilogue.h"
+#include "program/checks.h"
 
 namespace cf::cpu {
-
-struct ConvAttrs {
-  ConvShape shape;
-  bool winograd, bias;
-  uint32_t pooled;  ///< mask of the outputs that are pooled
-};
-/// Reads and checks a convolution's attribute words and the dims of its images (x: input side, y: output side).
-ConvAttrs parse_conv(const Program& program, const Instr& instr, const Tensor& x, const Tensor& y);
-/// The instruction's input `index`, dense float32 with these dims; `name` is for the message.
-const Tensor& dense_input(const Program& program, const Instr& instr, size_t index, const char* name, const std::vector<size_t>& dims);
-/// Flat size of the transformed weights for `summed` channels to `produced` ones.
-size_t winograd_weights_size(size_t summed, size_t produced);
 
 /// How a Winograd convolution walks its tiles, chosen when planning.
 struct WinogradPlan {

@@ -9,7 +9,7 @@
 namespace cf::cpu {
 namespace {
 
-constexpr size_t kMaxKernel = 64;  // parse_conv's bound
+constexpr size_t kMaxKernel = 64;  // check_conv's bound
 constexpr size_t kPixels = 84;     // pixels of a piece of work: 14 tiles of 6 rows, 6 of 14
 
 // Rows (ky, kx, i) of w [O, I, kh, kw] as a matrix [kh·kw·I, O] in panels. `turned`: w is [I, O, 1, 1].

@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <string>
+
+#include "program/checks.h"
 
 namespace cf::cpu {
 namespace {
@@ -30,47 +31,25 @@ Epilogue::Epilogue(const Program& program, const Instr& instr, size_t own_inputs
                    uint32_t pooled)
     : pooled_(pooled) {
   grid_ = dims.size() == 4 ? Grid{dims[0], dims[1], dims[2], dims[3]} : Grid{dims[0], 1, dims[1], dims[2]};
-  active_ = instr.attrs.size() > own_attrs;
-  if (!active_ && (instr.inputs.size() != own_inputs || instr.outputs.size() != 1))
-    refuse(program, instr, "without an epilogue, expected " + std::to_string(own_inputs) + " inputs and 1 output, found " + std::to_string(instr.inputs.size()) +
-                               " and " + std::to_string(instr.outputs.size()));
-  const size_t further = instr.inputs.size() - own_inputs;
-  if (further + 1 > kMaxInputs || instr.outputs.empty() || instr.outputs.size() > kMaxOutputs)
-    refuse(program, instr, "epilogue: expected at most " + std::to_string(kMaxInputs - 1) + " further inputs and 1 to " + std::to_string(kMaxOutputs) +
-                               " outputs, found " + std::to_string(further) + " and " + std::to_string(instr.outputs.size()));
-  if (pooled != 0 && (!active_ || dims.size() != 4 || dims[1] % 2 != 0 || dims[2] % 2 != 0 || pooled >> instr.outputs.size() != 0))
-    refuse(program, instr, "pooled outputs: expected an expression, images of even sides, and a bit per output");
-  for (size_t j = 0; j < instr.outputs.size(); ++j) {
-    const std::vector<size_t> halved = is_pooled(j) ? std::vector<size_t>{dims[0], dims[1] / 2, dims[2] / 2, dims[3]} : dims;
-    outputs_.push_back(operand(program, instr, instr.outputs[j], halved, true));
-  }
+  active_ = check_epilogue(program, instr, own_inputs, own_attrs, dims, pooled);
+  for (const uint32_t id : instr.outputs) outputs_.push_back(operand(program.tensors[id]));
   const auto& s = outputs_[0].stride;
   uniform_ = (grid_.rows == 1 || s[1] == grid_.pixels * s[2]) && (grid_.images == 1 || s[0] == grid_.rows * grid_.pixels * s[2]);
   if (!active_) return;
-  for (size_t i = own_inputs; i < instr.inputs.size(); ++i) inputs_.push_back(operand(program, instr, instr.inputs[i], dims, false));
+  for (size_t i = own_inputs; i < instr.inputs.size(); ++i) inputs_.push_back(operand(program.tensors[instr.inputs[i]]));
+  const size_t further = inputs_.size();
   expr_ = parse_expr(instr.attrs.data() + own_attrs, instr.attrs.size() - own_attrs, static_cast<uint32_t>(further + 1), static_cast<uint32_t>(outputs_.size()),
                      "epilogue");
   run_ = CF_PICK(device.isa, expr_run);
   scratch_floats_ = (further + 1 + outputs_.size()) * kChunk + expr_scratch_floats(expr_);
 }
 
-Epilogue::Operand Epilogue::operand(const Program& program, const Instr& instr, uint32_t id, const std::vector<size_t>& dims, bool output) const {
-  const Tensor& t = program.tensors[id];
-  bool same = t.rank == dims.size() && t.dtype == DType::f32;
-  for (size_t k = 0; same && k < dims.size(); ++k) same = t.dims[k] == dims[k];
-  if (!same) {
-    std::string expected, found;
-    for (const size_t d : dims) expected += " " + std::to_string(d);
-    for (uint32_t k = 0; k < t.rank; ++k) found += " " + std::to_string(t.dims[k]);
-    refuse(program, instr, std::string(output ? "output" : "epilogue operand") + ": expected float32 of dims" + expected + ", found" + found);
-  }
+Epilogue::Operand Epilogue::operand(const Tensor& t) {
   Operand o{t, {}};
   // A dimension of size 1 may have any stride; giving it the dense one lets the fast paths see it as such.
   const auto stride = [&](uint32_t k, size_t dense) { return t.dims[k] == 1 ? dense : size_t{t.strides[k]}; };
   const uint32_t last = t.rank - 1;
   const size_t channel = stride(last, 1);
-  if (channel != 1 && (output || channel != 0))
-    refuse(program, instr, std::string(output ? "output" : "epilogue operand") + ": expected last stride 1, found " + std::to_string(channel));
   // One pixel a row: its stride is the next outer one, so that a window of a wider tensor still looks like one.
   const size_t lone = t.rank == 4 && t.dims[1] != 1 ? t.strides[1] : t.rank == 4 && t.dims[0] != 1 ? t.strides[0] : t.dims[last];
   const size_t pixel = stride(last - 1, lone);

@@ -55,7 +55,7 @@ class Epilogue {
     Tensor tensor;
     std::array<size_t, 4> stride;  // of image, row, pixel, channel
   };
-  Operand operand(const Program& program, const Instr& instr, uint32_t id, const std::vector<size_t>& dims, bool output) const;
+  static Operand operand(const Tensor& t);
   bool is_pooled(size_t output) const noexcept { return pooled_ >> output & 1; }
 
   Grid grid_{};

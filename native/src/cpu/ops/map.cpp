@@ -6,6 +6,7 @@
 #include "cpu/kernels/expr.h"
 #include "cpu/ops/expr_cost.h"
 #include "cpu/ops/nest.h"
+#include "program/checks.h"
 
 namespace cf::cpu {
 namespace {
@@ -43,19 +44,13 @@ class Map final : public Kernel {
 
  private:
   void check(const Program& p, const Instr& instr) {
+    check_map(p, instr);
     inputs_ = static_cast<uint32_t>(instr.inputs.size()), outputs_ = static_cast<uint32_t>(instr.outputs.size());
-    if (instr.inputs.size() > kMaxMapInputs) refuse(p, instr, "expected up to 16 inputs, found " + std::to_string(instr.inputs.size()));
-    if (instr.outputs.empty() || instr.outputs.size() > kMaxExprOutputs)
-      refuse(p, instr, "expected 1 to 8 outputs, found " + std::to_string(instr.outputs.size()));
     for (uint32_t id : instr.inputs) tensors_.push_back(p.tensors[id]);
     for (uint32_t id : instr.outputs) tensors_.push_back(p.tensors[id]);
     const Tensor& first = tensors_[inputs_];
     std::vector<std::array<uint32_t, kMaxRank>> strides;
-    for (const Tensor& t : tensors_) {
-      if (t.dtype != DType::f32) refuse(p, instr, "expected float32 operands");
-      if (t.rank != first.rank || t.dims != first.dims) refuse(p, instr, "expected operands of one shape");
-      strides.push_back(t.strides);
-    }
+    for (const Tensor& t : tensors_) strides.push_back(t.strides);
     // Outermost is where the first output takes its longest steps, whatever order the program names the dimensions in.
     std::vector<uint32_t> order(first.rank);
     std::iota(order.begin(), order.end(), 0u);

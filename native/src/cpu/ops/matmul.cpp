@@ -1,10 +1,10 @@
 // Batched matrix product by register tiles (gemm.h): B is packed into panels, pieces of C are shared out, and the epilogue follows each piece.
 #include <algorithm>
-#include <string>
 
 #include "cpu/kernels/gemm.h"
 #include "cpu/ops/epilogue.h"
 #include "cpu/ops/parallel.h"
+#include "program/checks.h"
 
 namespace cf::cpu {
 namespace {
@@ -166,38 +166,13 @@ class Matmul final : public Kernel {
   decltype(&portable::gemm_pack) pack_;
 };
 
-Matrix matrix(const Program& program, const Instr& instr, size_t index, const char* name) {
-  const Tensor& t = program.tensors[instr.inputs[index]];
-  if (t.rank != 3 || t.dtype != DType::f32 || t.elements() == 0) refuse(program, instr, std::string(name) + ": expected float32 of rank 3, not empty");
-  // A dimension of size 1 may have any stride: take it as contiguous.
-  Matrix m{t, t.dims[0] == 1 ? 0 : t.strides[0], t.strides[1], t.strides[2]};
-  if (t.dims[2] == 1 && m.row != 1) m.col = 1;
-  if (t.dims[1] == 1 && m.col != 1) m.row = 1;
-  if (m.row != 1 && m.col != 1)
-    refuse(program, instr, std::string(name) + ": expected one of the last two strides to be 1, found " + std::to_string(m.row) + " and " + std::to_string(m.col));
-  return m;
-}
-
 }  // namespace
 
 std::unique_ptr<Kernel> make_matmul(const Program& program, const Instr& instr, const Device& device) {
-  if (instr.attrs.empty() || instr.attrs[0] > 1) refuse(program, instr, "expected the attribute 0 or 1");
-  const bool has_bias = instr.attrs[0] == 1;
-  if (instr.inputs.size() < (has_bias ? 3u : 2u)) refuse(program, instr, "expected at least " + std::to_string(has_bias ? 3 : 2) + " inputs");
-  const Matrix a = matrix(program, instr, 0, "A"), b = matrix(program, instr, 1, "B");
-  const auto &da = a.tensor.dims, &db = b.tensor.dims;
-  if (da[0] != db[0] || da[2] != db[1])
-    refuse(program, instr, "expected A [b, m, k] and B [b, k, n], found [" + std::to_string(da[0]) + ", " + std::to_string(da[1]) + ", " + std::to_string(da[2]) +
-                               "] and [" + std::to_string(db[0]) + ", " + std::to_string(db[1]) + ", " + std::to_string(db[2]) + "]");
-  Sizes s{da[0], da[1], db[2], da[2]};
-  const Tensor* bias = nullptr;
-  if (has_bias) {
-    bias = &program.tensors[instr.inputs[2]];
-    if (bias->dtype != DType::f32 || bias->rank != 1 || bias->dims[0] != s.n || !bias->dense())
-      refuse(program, instr, "bias: expected dense float32 [" + std::to_string(s.n) + "]");
-  }
-  Epilogue epilogue(program, instr, has_bias ? 3 : 2, 1, {s.batch, s.m, s.n}, device);
-  return std::make_unique<Matmul>(s, a, b, bias, std::move(epilogue), device);
+  const Product p = check_matmul(program, instr);
+  const auto matrix = [](const Product::Matrix& m) { return Matrix{*m.tensor, m.batch, m.row, m.col}; };
+  Epilogue epilogue(program, instr, p.own_inputs(), kMatmulAttrs, {p.batch, p.m, p.n}, device);
+  return std::make_unique<Matmul>(Sizes{p.batch, p.m, p.n, p.k}, matrix(p.a), matrix(p.b), p.bias, std::move(epilogue), device);
 }
 
 }  // namespace cf::cpu

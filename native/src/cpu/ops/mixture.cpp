@@ -1,7 +1,8 @@
 // Mixture-of-logistics coupling: density direction, its gradient, sampling direction.
 #include "cpu/kernels/mixture.h"
 
-#include "cpu/ops/operands.h"
+#include "cpu/kernel.h"
+#include "program/operands.h"
 #include "cpu/ops/parallel.h"
 
 namespace cf::cpu {

@@ -5,18 +5,11 @@
 namespace cf::cpu {
 
 Nest make_nest(const uint32_t* dims, const std::vector<std::array<uint32_t, kMaxRank>>& strides, const std::vector<uint32_t>& order) {
+  const Space space = simplify(dims, strides, order);
   Nest nest;
+  nest.rank = space.rank, nest.dims = space.dims;
   nest.operands.resize(strides.size());
-  for (uint32_t k : order) {
-    if (dims[k] == 1) continue;
-    const uint32_t last = nest.rank - 1;
-    bool merge = nest.rank > 0;
-    for (size_t i = 0; merge && i < strides.size(); ++i) merge = nest.operands[i].strides[last] == uint64_t{dims[k]} * strides[i][k];
-    const uint32_t at = merge ? last : nest.rank++;
-    nest.dims[at] = merge ? nest.dims[at] * dims[k] : dims[k];
-    for (size_t i = 0; i < strides.size(); ++i) nest.operands[i].strides[at] = strides[i][k];
-  }
-  if (nest.rank == 0) nest.rank = 1, nest.dims[0] = 1;
+  for (size_t i = 0; i < strides.size(); ++i) nest.operands[i].strides = space.strides[i];
   nest.cols = nest.dims[nest.rank - 1];
   for (uint32_t k = 0; k + 1 < nest.rank; ++k) nest.rows *= nest.dims[k];
   for (Nest::Operand& o : nest.operands) {

@@ -6,12 +6,12 @@
 #include <vector>
 
 #include "cpu/kernels/copy.h"
-#include "program/program.h"
+#include "program/expr.h"
+#include "program/space.h"
 
 namespace cf::cpu {
 
 constexpr uint64_t kBlock = 2048;  ///< elements gathered at a time: a few operands of it fit the first-level cache
-constexpr uint32_t kMaxMapInputs = 16;
 
 struct Nest {
   struct Operand {

@@ -3,6 +3,7 @@
 
 #include "cpu/kernels/random.h"
 #include "cpu/ops/nest.h"
+#include "program/checks.h"
 
 namespace cf::cpu {
 namespace {
@@ -10,18 +11,11 @@ namespace {
 class Random final : public Kernel {
  public:
   Random(const Program& p, const Instr& instr, const Device& device) : threads_(device.threads) {
-    if (instr.inputs.size() != 1 || instr.outputs.size() != 1 || instr.attrs.size() != 3)
-      refuse(p, instr, "expected 1 input, 1 output and 3 attributes, found " + std::to_string(instr.inputs.size()) + ", " +
-                           std::to_string(instr.outputs.size()) + " and " + std::to_string(instr.attrs.size()));
+    check_random(p, instr);
     key_ = p.tensors[instr.inputs[0]], out_ = p.tensors[instr.outputs[0]];
-    if (key_.dtype != DType::u32 || key_.rank != 1 || key_.dims[0] != 4 || !key_.dense()) refuse(p, instr, "expected a dense key of 4 uint32");
-    if (out_.dtype != DType::f32 || out_.rank == 0 || !out_.dense()) refuse(p, instr, "expected a dense float32 output of rank 1 or more");
-    if (instr.attrs[0] > 1) refuse(p, instr, "expected kind 0 (uniform) or 1 (normal), found " + std::to_string(instr.attrs[0]));
     stream_ = instr.attrs[1], level_ = instr.attrs[2];
-    if (level_ > kMaxLoops) refuse(p, instr, "expected a loop level below " + std::to_string(kMaxLoops) + ", found " + std::to_string(level_));
     draw_ = instr.attrs[0] ? CF_PICK(device.isa, draw_normal) : CF_PICK(device.isa, draw_uniform);
     samples_ = out_.dims[0], each_ = out_.elements() / samples_;
-    if (blocks_of(each_) > UINT32_MAX) refuse(p, instr, "more draws in one sample than there are counters");
     if (samples_ * each_ < 2048) threads_ = 1;
   }
 

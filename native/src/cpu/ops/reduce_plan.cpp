@@ -4,6 +4,7 @@
 
 #include "cpu/ops/expr_cost.h"
 #include "cpu/ops/reduce.h"
+#include "program/checks.h"
 
 namespace cf::cpu {
 
@@ -24,26 +25,11 @@ Reduce::Reduce(const Program& p, const Instr& instr, const Device& device) : thr
 }
 
 void Reduce::check(const Program& p, const Instr& instr) {
+  check_reduce(p, instr);
   inputs_ = static_cast<uint32_t>(instr.inputs.size());
-  if (inputs_ == 0 || inputs_ > kMaxMapInputs || instr.outputs.size() != 1)
-    refuse(p, instr, "expected 1 to 16 inputs and 1 output, found " + std::to_string(inputs_) + " and " + std::to_string(instr.outputs.size()));
-  if (instr.attrs.size() < 5) refuse(p, instr, "expected at least 5 attributes, found " + std::to_string(instr.attrs.size()));
-  if (instr.attrs[0] > 1) refuse(p, instr, "expected kind 0 (sum) or 1 (max), found " + std::to_string(instr.attrs[0]));
   for (uint32_t id : instr.inputs) tensors_.push_back(p.tensors[id]);
   tensors_.push_back(p.tensors[instr.outputs[0]]);
-  const Tensor &first = tensors_.front(), &out = tensors_.back();
-  const uint32_t axes = instr.attrs[1];
-  if (axes >> first.rank) refuse(p, instr, "the axes " + std::to_string(axes) + " go beyond rank " + std::to_string(first.rank));
-  for (const Tensor& t : tensors_)
-    if (t.dtype != DType::f32 || t.rank != first.rank) refuse(p, instr, "expected float32 operands of rank " + std::to_string(first.rank));
-  for (uint32_t k = 0; k < first.rank; ++k) {
-    for (uint32_t i = 1; i < inputs_; ++i)
-      if (tensors_[i].dims[k] != first.dims[k]) refuse(p, instr, "expected inputs of one shape");
-    const uint32_t expected = axes >> k & 1 ? 1 : first.dims[k];
-    if (out.dims[k] != expected)
-      refuse(p, instr, "expected " + std::to_string(expected) + " in dimension " + std::to_string(k) + " of the output, found " + std::to_string(out.dims[k]));
-  }
-  elements_ = first.elements();
+  elements_ = tensors_.front().elements();
 }
 
 void Reduce::plan(uint32_t axes) {

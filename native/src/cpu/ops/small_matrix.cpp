@@ -2,7 +2,8 @@
 #include <cmath>
 #include <utility>
 
-#include "cpu/ops/operands.h"
+#include "cpu/kernel.h"
+#include "program/operands.h"
 
 namespace cf::cpu {
 namespace {

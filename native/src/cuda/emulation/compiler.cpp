@@ -42,12 +42,15 @@ uint64_t headers() {
   return value;
 }
 
-/// Generated kernels include device.h alone: those go into one translation unit, a namespace each. The others define macros.
-bool plain(const std::string& text) {
-  size_t includes = 0;
-  for (size_t at = 0; (at = text.find('#', at)) != std::string::npos; ++at) ++includes;
-  return includes == 1 && text.rfind("#include \"cuda/kernels/device.h\"\n", 0) == 0;
+/// What follows the #include lines that a text begins with.
+size_t body_of(const std::string& text) {
+  size_t at = 0;
+  while (text.compare(at, 9, "#include ") == 0) at = text.find('\n', at) + 1;
+  return at;
 }
+
+/// Generated kernels include headers and define no macros: those go into one translation unit, a namespace each.
+bool plain(const std::string& text) { return text.find('#', body_of(text)) == std::string::npos; }
 
 void build(const std::string& source, const fs::path& to) {
   const std::string stem = to.string() + "." + std::to_string(getpid());
@@ -83,15 +86,17 @@ std::string entry(size_t i, const std::string& kernel) {
 
 std::vector<Entry> compile(const std::vector<Kernel>& kernels) {
   const std::string head = "#include \"cuda/emulation/shim.h\"\n#include \"cuda/kernels/device.h\"\n";
-  std::string together;
+  std::string before, together;
   for (size_t i = 0; i < kernels.size(); ++i)
     if (plain(kernels[i].text)) {
       const std::string space = "k" + std::to_string(i);
-      const size_t body = kernels[i].text.find('\n') + 1;
+      const size_t body = body_of(kernels[i].text);
+      const std::string includes = kernels[i].text.substr(0, body);
+      if (before.find(includes) == std::string::npos) before += includes;
       together += "namespace " + space + " {\nusing namespace cf;\nusing namespace cf::cuda;\n" + kernels[i].text.substr(body) + "}\n" + entry(i, space + "::cf_kernel");
     }
   std::vector<Entry> out(kernels.size());
-  void* library = together.empty() ? nullptr : load(head + together);
+  void* library = together.empty() ? nullptr : load(head + before + together);
   for (size_t i = 0; i < kernels.size(); ++i) {
     void* const from = plain(kernels[i].text) ? library : load(head + kernels[i].text + "\n" + entry(0, "cf_kernel"));
     out[i] = reinterpret_cast<Entry>(dlsym(from, ("cf_entry_" + std::to_string(plain(kernels[i].text) ? i : 0)).c_str()));

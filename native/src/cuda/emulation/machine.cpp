@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "cuda/emulation/compiler.h"
+#include "cuda/emulation/machine.h"
 #include "cuda/executable.h"
 
 #include "common/error.h"
@@ -154,6 +155,9 @@ class EmulatedMachine final : public Machine {
 };
 
 }  // namespace
+
+std::shared_ptr<Machine> emulated_machine() { return std::make_shared<EmulatedMachine>(); }
+
 }  // namespace cf::cuda
 
 extern "C" __attribute__((visibility("default"))) int32_t cf_plugin_open(const char* build, uint32_t ordinal, uint32_t flags, std::shared_ptr<cf::Backend>* out,
@@ -167,6 +171,6 @@ extern "C" __attribute__((visibility("default"))) int32_t cf_plugin_open(const c
     std::snprintf(err->message, sizeof err->message, "%s", problem);
     return CF_UNSUPPORTED;
   }
-  *out = cf::cuda::make_backend(std::make_shared<cf::cuda::EmulatedMachine>(), "cuda:0", !(flags & CF_NO_WINOGRAD));
+  *out = cf::cuda::make_backend(cf::cuda::emulated_machine(), "cuda:0", !(flags & CF_NO_WINOGRAD));
   return CF_OK;
 }

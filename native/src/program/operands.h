@@ -3,9 +3,12 @@
 #include <string>
 #include <vector>
 
-#include "cpu/kernel.h"
+#include "program/program.h"
 
-namespace cf::cpu {
+namespace cf {
+
+/// Throws Error{invalid_program} with the op's name and the layer the instruction came from.
+[[noreturn]] void refuse(const Program& program, const Instr& instr, const std::string& message);
 
 class Operands {
  public:
@@ -64,4 +67,4 @@ class Operands {
   const Instr& instr_;
 };
 
-}  // namespace cf::cpu
+}  // namespace cf

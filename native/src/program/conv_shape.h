@@ -2,7 +2,7 @@
 #pragma once
 #include <cstddef>
 
-namespace cf::cpu {
+namespace cf {
 
 struct ConvShape {
   size_t n, h, w, i, o, kh, kw, oh, ow, stride, padding;
@@ -11,4 +11,4 @@ struct ConvShape {
   double flops() const noexcept { return 2.0 * static_cast<double>(n * oh * ow * o) * static_cast<double>(i * taps()); }
 };
 
-}  // namespace cf::cpu
+}  // namespace cf
