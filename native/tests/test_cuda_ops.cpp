@@ -38,6 +38,11 @@ struct Job {
   void run(const char* what, float low, float high, const std::function<void(Memories&)>& prepare = {}) {
     p.names = {what};
     p.commit = static_cast<uint32_t>(p.instrs.size());
+    for (const Instr& instr : p.instrs)
+      for (const uint32_t id : instr.inputs) p.buffers[p.tensors[id].buffer].kind = BufferKind::feed;
+    for (const auto& pair : same) p.buffers[pair.second].kind = BufferKind::state;
+    for (const Instr& instr : p.instrs)
+      for (const uint32_t id : instr.outputs) p.buffers[p.tensors[id].buffer].kind = BufferKind::fetch;
     Random random(5);
     Memories expected(p);
     expected.randomise(random, low, high);
@@ -45,7 +50,7 @@ struct Job {
     Memories found(expected);
     for (const auto& pair : same) expected.alias(pair.first, pair.second), found.alias(pair.first, pair.second);
     for (const Instr& instr : p.instrs) expected.run(*cpu::make_kernel(p, instr, device(cpu::available_isas().back(), 1)));
-    const auto backend = cuda::make_backend(cuda::emulated_machine(), "cuda:0", true);
+    const auto backend = cuda::make_backend(cuda::emulated_machine(), "cuda:0", true, true);
     const auto executable = backend->prepare(p);
     const Block scratch = block(executable->scratch_bytes);
     std::atomic<uint32_t> cancel{0};

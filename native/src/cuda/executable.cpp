@@ -5,6 +5,8 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "cuda/check.h"
+
 namespace cf::cuda {
 namespace {
 
@@ -27,9 +29,10 @@ struct Part {
 
 class CudaExecutable final : public Executable {
  public:
-  CudaExecutable(const Program& program, std::shared_ptr<Machine> machine)
+  CudaExecutable(const Program& program, std::shared_ptr<Machine> machine, bool checked)
       : machine_(std::move(machine)), list_(lower(program, machine_->target())), prepared_(machine_->prepare(list_)) {
     scratch_bytes = std::max(list_.scratch_bytes, prepared_->scratch_bytes);
+    if (checked) check(list_, program);
     for (const Instr& instr : program.instrs) flops.push_back(cf::cuda::flops(program, instr));
     before_ = parts(list_.before_commit), commit_ = parts(list_.commit);
     loops_ = machine_->allocate(kMaxLoops * sizeof(uint32_t), "loop counters");
@@ -126,7 +129,8 @@ class CudaExecutable final : public Executable {
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(std::shared_ptr<Machine> machine, std::string device, bool winograd) : machine_(std::move(machine)), device_(std::move(device)), winograd_(winograd) {}
+  CudaBackend(std::shared_ptr<Machine> machine, std::string device, bool winograd, bool checked)
+      : machine_(std::move(machine)), device_(std::move(device)), winograd_(winograd), checked_(checked) {}
 
   Info info() const override { return {device_, machine_->describe(), 0, "cuda", winograd_, peak_}; }
   char* allocate(uint64_t bytes, const std::string& what) override {
@@ -150,7 +154,7 @@ class CudaBackend final : public Backend {
   void download(void* to, const char* from, uint64_t bytes) override { machine_->download(to, from, bytes); }
   std::unique_ptr<Executable> prepare(const Program& program) override {
     if (!winograd_) refuse_winograd(program);
-    return std::make_unique<CudaExecutable>(program, machine_);
+    return std::make_unique<CudaExecutable>(program, machine_, checked_);
   }
 
  private:
@@ -162,7 +166,7 @@ class CudaBackend final : public Backend {
 
   const std::shared_ptr<Machine> machine_;
   const std::string device_;
-  const bool winograd_;
+  const bool winograd_, checked_;
   std::mutex mutex_;
   std::unordered_map<char*, uint64_t> sizes_;
   uint64_t held_ = 0;
@@ -171,8 +175,8 @@ class CudaBackend final : public Backend {
 
 }  // namespace
 
-std::shared_ptr<Backend> make_backend(std::shared_ptr<Machine> machine, const std::string& device, bool winograd) {
-  return std::make_shared<CudaBackend>(std::move(machine), device, winograd);
+std::shared_ptr<Backend> make_backend(std::shared_ptr<Machine> machine, const std::string& device, bool winograd, bool checked) {
+  return std::make_shared<CudaBackend>(std::move(machine), device, winograd, checked);
 }
 
 }  // namespace cf::cuda

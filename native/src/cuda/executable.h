@@ -7,7 +7,7 @@
 
 namespace cf::cuda {
 
-/// A Backend on a machine. `device`: "cuda:0".
-std::shared_ptr<Backend> make_backend(std::shared_ptr<Machine> machine, const std::string& device, bool winograd);
+/// A Backend on a machine. `device`: "cuda:0". `checked`: every program's launch list goes through check().
+std::shared_ptr<Backend> make_backend(std::shared_ptr<Machine> machine, const std::string& device, bool winograd, bool checked = false);
 
 }  // namespace cf::cuda

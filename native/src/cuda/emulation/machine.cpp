@@ -171,6 +171,6 @@ extern "C" __attribute__((visibility("default"))) int32_t cf_plugin_open(const c
     std::snprintf(err->message, sizeof err->message, "%s", problem);
     return CF_UNSUPPORTED;
   }
-  *out = cf::cuda::make_backend(cf::cuda::emulated_machine(), "cuda:0", !(flags & CF_NO_WINOGRAD));
+  *out = cf::cuda::make_backend(cf::cuda::emulated_machine(), "cuda:0", !(flags & CF_NO_WINOGRAD), true);
   return CF_OK;
 }
