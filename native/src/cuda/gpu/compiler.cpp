@@ -75,7 +75,7 @@ Compiler::Compiler(const Nvrtc& nvrtc, int major, int minor, DiskCache cache) : 
   for (const auto& [name, text] : embedded_headers()) key_ += name + "\n" + text;
 }
 
-std::string Compiler::compile(const std::string& text) const {
+std::string Compiler::compile_one(const std::string& text) const {
   const std::string key = key_ + text;
   if (auto kept = cache_.get(key)) return *kept;
   const NvrtcProgram program(nvrtc_, text);
@@ -99,7 +99,7 @@ std::vector<std::string> Compiler::compile(const std::vector<std::string>& texts
   const auto work = [&] {
     for (size_t i; (i = next++) < texts.size();) {
       try {
-        out[i] = compile(texts[i]);
+        out[i] = compile_one(texts[i]);
       } catch (...) {
         const std::lock_guard<std::mutex> hold(mutex);
         if (!failure) failure = std::current_exception();

@@ -21,7 +21,7 @@ class Compiler {
   std::vector<std::string> compile(const std::vector<std::string>& texts) const;
 
  private:
-  std::string compile(const std::string& text) const;
+  std::string compile_one(const std::string& text) const;
 
   const Nvrtc& nvrtc_;
   const DiskCache cache_;

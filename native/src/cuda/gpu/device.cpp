@@ -16,7 +16,7 @@ Device::Device(uint32_t ordinal)
   int count = 0;
   const CUresult started = cu.cuInit(0);
   if (started == CUDA_ERROR_NO_DEVICE || (started == CUDA_SUCCESS && (cu.cuDeviceGetCount(&count) != CUDA_SUCCESS || count == 0)))
-    unsupported("the NVIDIA driver finds no GPU on this machine: use the device cpu (CUDA_VISIBLE_DEVICES may hide GPUs)");
+    unsupported("the NVIDIA driver finds no GPU on this machine; use the device cpu (CUDA_VISIBLE_DEVICES may hide GPUs)");
   check(started, "cuInit");
   if (ordinal >= static_cast<uint32_t>(count))
     unsupported("expected a device from cuda:0 to cuda:" + std::to_string(count - 1) + ", found cuda:" + std::to_string(ordinal));

@@ -37,8 +37,8 @@ std::vector<std::string> versions(const std::string& stem, int cuda_major) {
 void* open(const std::vector<std::string>& names, const std::string& what, const std::string& package) {
   std::string why;
   if (void* library = open_library(names, &why)) return library;
-  unsupported(what + " was not found" + (why.empty() ? "" : " (" + why + ")") + ": expected " + names.front() + ". Install it with pip install " + package +
-              " (scripts/cuda_toolkit.sh installs all), or set COOPFLOW_CUDA_PATH to its folder.");
+  unsupported(what + " was not found" + (why.empty() ? "" : " (" + why + ")") + ": expected " + names.front() + "; install it with pip install " + package +
+              " (scripts/cuda_toolkit.sh installs all), or set COOPFLOW_CUDA_PATH to its folder");
 }
 
 /// NVIDIA's packages carry the version of CUDA in their names, until 13.
@@ -49,12 +49,12 @@ std::string package(const std::string& name, int cuda_major) {
 Driver load_driver() {
   void* const library = open_library({"libcuda.so.1"}, nullptr);
   if (!library)
-    unsupported("this machine has no NVIDIA driver: libcuda.so.1 was not found. With an NVIDIA GPU, install the driver (Debian, Ubuntu: apt-get install nvidia-driver, version 550 "
-                "or newer); without one, use the device cpu.");
+    unsupported("this machine has no NVIDIA driver (libcuda.so.1); where there is an NVIDIA GPU, install the driver, version 550 or newer (Debian, Ubuntu: apt-get install "
+                "nvidia-driver), else use the device cpu");
   const std::string file = "libcuda.so.1";
   Driver table;
   find(library, "cuDriverGetVersion", file, table.cuDriverGetVersion);
-  if (table.cuDriverGetVersion(&table.version) != CUDA_SUCCESS) unsupported("the NVIDIA driver does not tell its version; is it installed whole?");
+  if (table.cuDriverGetVersion(&table.version) != CUDA_SUCCESS) unsupported("the NVIDIA driver does not tell its version; install it again");
   if (table.version < kOldestDriver)
     unsupported("the NVIDIA driver is too old: expected one for CUDA " + dotted(kOldestDriver) + " or newer (version 550), found CUDA " + dotted(table.version) + ". Update the driver.");
   CF_DRIVER_FUNCTIONS(CF_FIND)
@@ -87,14 +87,14 @@ Dnn load_dnn(int cuda_major) {
   if (!library)
     for (const char* other : {"libcudnn.so.8", "libcudnn.so.10", "libcudnn.so"})
       if (why.empty() && open_library({other}, nullptr))
-        unsupported("cuDNN is of another version: expected 9 (" + file + "), found " + other + ". Install it with pip install " + install +
-                    ", or set COOPFLOW_CUDA_PATH to its folder.");
+        unsupported("cuDNN is of another version: expected 9 (" + file + "), found " + other + "; install it with pip install " + install +
+                    ", or set COOPFLOW_CUDA_PATH to its folder");
   if (!library) library = open({file}, "cuDNN 9", install);
   Dnn table;
   find(library, "cudnnGetVersion", file, table.cudnnGetVersion);
   table.version = table.cudnnGetVersion();
   if (table.version / 10000 != 9)
-    unsupported("cuDNN is of another version: expected 9, found " + std::to_string(table.version) + ". Install it with pip install " + install + ", or set COOPFLOW_CUDA_PATH.");
+    unsupported("cuDNN is of another version: expected 9, found " + std::to_string(table.version) + "; install it with pip install " + install + ", or set COOPFLOW_CUDA_PATH to its folder");
   CF_DNN_FUNCTIONS(CF_FIND)
   return table;
 }
