@@ -82,9 +82,19 @@ std::string entry(size_t i, const std::string& kernel) {
          ", args); }\n";
 }
 
+/// Keeps what a GPU would be given, so that its own compiler can be tried on it.
+void keep(const std::string& text) {
+  char name[32];
+  std::snprintf(name, sizeof name, "%016llx.cu", static_cast<unsigned long long>(hash(text)));
+  fs::create_directories(CF_EMULATION_CACHE);
+  const fs::path file = fs::path(CF_EMULATION_CACHE) / name;
+  if (!fs::exists(file)) std::ofstream(file) << text;
+}
+
 }  // namespace
 
 std::vector<Entry> compile(const std::vector<Kernel>& kernels) {
+  for (const Kernel& k : kernels) keep(k.text);
   const std::string head = "#include \"cuda/emulation/shim.h\"\n#include \"cuda/kernels/device.h\"\n";
   std::string before, together;
   for (size_t i = 0; i < kernels.size(); ++i)
