@@ -13,7 +13,7 @@ namespace {
 
 constexpr const char* kStandard = "--std=c++17";
 
-/// The part of <cstdint> that device code uses: NVRTC has no standard library.
+/// The part of <cstdint>, and of <cmath>'s macros, that device code uses: NVRTC has no standard library.
 constexpr const char* kCstdint = R"(#pragma once
 typedef signed char int8_t;
 typedef unsigned char uint8_t;
@@ -24,6 +24,8 @@ typedef unsigned int uint32_t;
 typedef long long int64_t;
 typedef unsigned long long uint64_t;
 typedef unsigned long long uintptr_t;
+#define INFINITY __int_as_float(0x7f800000)
+#define NAN __int_as_float(0x7fffffff)
 namespace std {
 using ::int8_t; using ::uint8_t; using ::int16_t; using ::uint16_t; using ::int32_t; using ::uint32_t; using ::int64_t; using ::uint64_t; using ::uintptr_t;
 }
