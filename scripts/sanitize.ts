@@ -56,7 +56,7 @@ async function writePrograms(folder: string): Promise<string[]> {
     langevin: { steps: 2 },
     training: { batch: 8, initialisationImages: 8 },
   });
-  const programs = { learn: learnProgram(config), sample: sampleProgram(config, {}) };
+  const programs = { learn: learnProgram(config), sample: sampleProgram(config, {}, false) };
   return await Promise.all(
     Object.entries(programs).map(async ([name, { graph }]) => {
       const path = join(folder, `${name}.program`);
