@@ -188,6 +188,37 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
       done(await (await import("./search.ts")).interpolateCommand(run, options))
     );
 
+  /** What the commands that judge a model by images share. */
+  const judging = (command: Command): Command =>
+    devices(
+      command
+        .argument("<run>", "run directory, or a checkpoint file")
+        .option("--images <path>", "data set; without it the built-in digits that are held out")
+        .option("--count <n>", "how many of its images (default: all)", FIRST_COUNT)
+        .option("--seed <n>", "seed of what is drawn (default: the run's)", SEED)
+        .option("--live-parameters", "the live parameters even if there are averaged ones")
+        .option("--json", "one line of JSON on standard output instead of the text"),
+    );
+
+  judging(
+    define(
+      "density",
+      "Score images: bits/dim under the flow, energy; tell data sets apart",
+      "deno task density runs/digits-1 --draws 16 --against noise --against inverted",
+    ),
+  )
+    .option("--draws <k>", "draws of the dequantization noise of each image, importance-weighted", FIRST_COUNT)
+    .option(
+      "--against <path|noise|inverted>",
+      "tell these images apart (AUROC): a data set, uniform noise, or the images inverted; may be repeated",
+      listOf,
+      [],
+    )
+    .option("--out <file.csv>", "each image's scores")
+    .action(async (run: string, options: OptionValues) =>
+      done(await (await import("./density.ts")).densityCommand(run, options))
+    );
+
   define(
     "import",
     "Make a run of a checkpoint of the reference program",

@@ -1,18 +1,17 @@
 /** `coopflow sample`. */
 import { createHash } from "node:crypto";
-import { access, constants, mkdir, stat } from "node:fs/promises";
-import { dirname, extname, join } from "node:path";
-import { CancelledError, CoopFlowError, UsageError } from "../errors.ts";
+import { extname, join } from "node:path";
+import { CancelledError, UsageError } from "../errors.ts";
 import type { Checkpoint } from "../coopflow/checkpoint.ts";
 import { CoopFlow } from "../coopflow/model.ts";
 import type { SampleOptions, Trajectories } from "../coopflow/sampling.ts";
 import { writeApng } from "../io/apng.ts";
 import { type Pixels, writePng } from "../io/png.ts";
 import { tensorOf, writeSafetensors } from "../io/safetensors.ts";
-import { systemReason } from "../io/system_error.ts";
 import { imageGrid } from "../metrics/grid.ts";
 import { listenForInterruption } from "./interruption.ts";
 import { findCheckpoint } from "./model_source.ts";
+import { expectWritable, expectWritableFolder } from "./output.ts";
 import { Rate } from "./rate.ts";
 import { folderOutput, pictureOutput, type SampleOrigin, type SampleOutput, tensorOutput } from "./sample_output.ts";
 
@@ -42,7 +41,7 @@ export async function sampleCommand(run: string, options: Partial<SampleCommandO
   const { count = 1, out = "samples", seed, liveParameters = false, device, threads } = options;
   const target = targetOf(out);
   expectFitting(out, target, options);
-  await expectWritable(out, target);
+  await (target === "folder" ? expectWritableFolder(out) : expectWritable(out));
   using interruption = listenForInterruption((line) => console.error(line));
   const checkpoint = await findCheckpoint(run, (line) => console.error(line));
   await using model = CoopFlow.fromCheckpoint(checkpoint, {
@@ -122,21 +121,6 @@ function expectFitting(out: string, target: Target, options: Partial<SampleComma
     throw new UsageError(`--trajectory: expected --out to be FILE.png, FILE.apng or FILE.safetensors, found ${out}`);
   }
   if (target === "apng" && !trajectory) throw new UsageError("--out: expected --trajectory with FILE.apng");
-}
-
-/** Fails before anything is computed rather than after. */
-async function expectWritable(out: string, target: Target): Promise<void> {
-  const folder = target === "folder" ? out : dirname(out);
-  try {
-    await mkdir(folder, { recursive: true });
-    await access(folder, constants.W_OK);
-  } catch (error) {
-    throw new CoopFlowError(`cannot write ${out}: ${systemReason(error)}; choose another --out`, { cause: error });
-  }
-  const isFolder = await stat(out).then((found) => found.isDirectory(), () => false);
-  if (target !== "folder" && isFolder) {
-    throw new CoopFlowError(`cannot write ${out}: it is a folder; choose another --out`);
-  }
 }
 
 async function writeGrid(model: CoopFlow, path: string, count: number, how: SampleOptions): Promise<void> {

@@ -58,6 +58,16 @@ export async function writeCheckpoint(
 }
 
 /**
+ * Reads what a checkpoint says of itself.
+ *
+ * @throws {CheckpointError} if it is no checkpoint
+ */
+export async function readCheckpointHeader(path: string): Promise<CheckpointHeader> {
+  await using file = await SafetensorsFile.open(path, { fail: CheckpointError });
+  return headerOf(path, file.metadata);
+}
+
+/**
  * Reads and checks a whole checkpoint: format, configuration, every tensor's name and shape, and the checksum.
  *
  * @throws {CheckpointError} saying what was expected and found

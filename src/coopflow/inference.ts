@@ -1,18 +1,9 @@
-/** Scoring images with a model, and what everything that is done with a trained one checks. */
+/** What everything that is done with a trained model checks. */
 import { DataError, UsageError } from "../errors.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { CoopFlowConfig } from "./config.ts";
-import type { Engine } from "./engine.ts";
 import type { Averaged } from "./programs/program.ts";
 import { averagedNetworks } from "./states.ts";
-
-/** Scores of images, one each. */
-export interface Densities {
-  /** −log₂ q(x)/D under the flow. */
-  readonly bitsPerDim: Float32Array<ArrayBuffer>;
-  /** f(x) under the EBM: larger = more likely. */
-  readonly energies: Float32Array<ArrayBuffer>;
-}
 
 const MAX_U32 = 0xffffffff;
 
@@ -54,32 +45,4 @@ export function parameters(config: CoopFlowConfig, live: boolean | undefined): {
 export function expectU32(what: string, value: number, least = 0): void {
   if (Number.isInteger(value) && value >= least && value <= MAX_U32) return;
   throw new UsageError(`${what}: expected a whole number from ${least} to ${MAX_U32}, found ${value}`);
-}
-
-/** Scores images; see {@linkcode CoopFlow.density}. */
-export async function scoreImages(
-  engine: Engine,
-  config: CoopFlowConfig,
-  images: Float32Array,
-  options: { readonly seed?: number; readonly liveParameters?: boolean; readonly signal?: AbortSignal },
-): Promise<Densities> {
-  const { seed = config.seed, signal } = options;
-  expectU32("seed", seed);
-  const { height, width, channels } = config.data;
-  const { batch } = config.training;
-  const size = height * width * channels;
-  const count = images.length / size;
-  const { averaged, name } = parameters(config, options.liveParameters);
-  const program = await engine.program(`density ${name}`, { kind: "density", config, averaged });
-  const out = { bitsPerDim: new Float32Array(count), energies: new Float32Array(count) };
-  const data = new Float32Array(batch * size);
-  for (let first = 0; first < count; first += batch) {
-    const part = images.subarray(first * size, (first + batch) * size);
-    data.fill(0).set(part);
-    const fetches = await engine.run(program, { data, key: Uint32Array.of(seed, 0, first, 0) }, signal);
-    const n = part.length / size;
-    out.bitsPerDim.set(fetches["bits_per_dim"]?.subarray(0, n) ?? [], first);
-    out.energies.set(fetches["energy"]?.subarray(0, n) ?? [], first);
-  }
-  return out;
 }

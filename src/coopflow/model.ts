@@ -6,9 +6,10 @@ import type { Dataset, Split } from "../data/dataset.ts";
 import type { DeviceInfo, DeviceOptions } from "../runtime/device.ts";
 import { type Checkpoint, readCheckpoint, writeCheckpoint } from "./checkpoint.ts";
 import { type CoopFlowConfig, type CoopFlowConfigInput, parseConfig } from "./config.ts";
+import { type Densities, type DensityOptions, scoreImages } from "./density.ts";
 import { Engine } from "./engine.ts";
 import type { FitEvent, SetUpEvent } from "./events.ts";
-import { checkDataset, checkImages, type Densities, scoreImages } from "./inference.ts";
+import { checkDataset, checkImages } from "./inference.ts";
 import { inpaintImages, type InpaintOptions } from "./inpaint.ts";
 import { interpolateImages, type InterpolateOptions, type Interpolation } from "./interpolate.ts";
 import { checkFinite, iterationEvent, nextCounters } from "./iteration.ts";
@@ -41,15 +42,6 @@ export interface FitOptions {
    */
   readonly profile?: number;
   /** Ends learning; the model stays as the last complete iteration left it. */
-  readonly signal?: AbortSignal;
-}
-
-/** Options of {@linkcode CoopFlow.density}. */
-export interface DensityOptions {
-  /** Seed of the dequantization noise. Default: the configuration's. */
-  readonly seed?: number;
-  /** Use the live parameters even if there are averaged ones. */
-  readonly liveParameters?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -265,7 +257,7 @@ export class CoopFlow implements AsyncDisposable {
   }
 
   /**
-   * Bits per dimension under the flow, and energies under the EBM, of images.
+   * Bits per dimension under the flow (importance-weighted over `draws` of the dequantization noise), and energies under the EBM, of images.
    *
    * @param images [count, height, width, channels] values in [−1, 1]
    */

@@ -81,6 +81,20 @@ const WRONG: readonly [name: string, args: string[], message: string][] = [
   ],
 ];
 
+const COMMANDS = [
+  "train",
+  "data",
+  "sample",
+  "reconstruct",
+  "inpaint",
+  "interpolate",
+  "density",
+  "import",
+  "export",
+  "bench",
+  "parity",
+];
+
 describe("wrong usage", () => {
   for (const [name, args, message] of WRONG) {
     it(`${name} is one line and exit code 2`, async () => {
@@ -97,9 +111,7 @@ describe("wrong usage", () => {
 });
 
 describe("--help", () => {
-  for (
-    const command of ["train", "sample", "reconstruct", "inpaint", "interpolate", "import", "export", "bench", "parity"]
-  ) {
+  for (const command of COMMANDS) {
     it(`of ${command} has an example`, async () => {
       const { code, out } = await run("/", [command, "--help"]);
       assertEquals(code, 0);
@@ -110,18 +122,6 @@ describe("--help", () => {
   it("loads none of the libraries that commands need", async () => {
     const { code, out } = await run("/", ["--help"], { COOPFLOW_LIBRARY: "/nowhere" });
     assertEquals(code, 0);
-    for (
-      const command of [
-        "train",
-        "sample",
-        "reconstruct",
-        "inpaint",
-        "interpolate",
-        "import",
-        "export",
-        "bench",
-        "parity",
-      ]
-    ) assert(out.includes(command));
+    for (const command of COMMANDS) assert(out.includes(command));
   });
 });

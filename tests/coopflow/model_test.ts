@@ -130,6 +130,16 @@ describe("CoopFlow", () => {
     const first = await model.density(images.subarray(0, 16));
     assertEquals(first.bitsPerDim[0], bitsPerDim[0]);
     assertEquals(first.energies[0], energies[0]);
+    // Later images alone, given the noise that they had.
+    const later = await model.density(images.subarray(4 * 16), { first: 4 });
+    assertEquals(later.bitsPerDim, bitsPerDim.subarray(4));
+
+    const one = await model.density(images, { draws: 1 });
+    assertEquals([one.bitsPerDim, one.oneDrawBitsPerDim], [bitsPerDim, bitsPerDim]);
+    const many = await model.density(images, { draws: 20 });
+    assertEquals(many.energies, energies);
+    many.bitsPerDim.forEach((bits, i) => assert(bits < many.oneDrawBitsPerDim[i]!));
+    await assertRejects(() => model.density(images, { draws: 0 }), UsageError, "draws: expected a whole number");
   });
 
   it("stops at a signal, as the last complete iteration left it", async () => {
