@@ -2,6 +2,9 @@
 
 import { uniforms } from "../random.ts";
 
+/** The standard normal variable lies within ± this with probability 0.95. */
+export const NORMAL_95 = 1.959963984540054;
+
 /** A figure and where it probably lies. */
 export interface Interval {
   readonly value: number;
@@ -25,6 +28,17 @@ export function interval(value: number, resampled: readonly number[]): Interval 
     return low + (position - below) * (high - low);
   };
   return { value, low: at(0.025), high: at(0.975), resamples: sorted.length };
+}
+
+/**
+ * The normal interval value ± 1.96·s, s the deviation of the figures of resamples: for distances between sets, which resampling biases (a resample is more
+ * different from the other set than the sample is), so that their percentiles lie beside the value.
+ */
+export function normalInterval(value: number, resampled: readonly number[]): Interval {
+  const mean = resampled.reduce((sum, v) => sum + v, 0) / resampled.length;
+  const squares = resampled.reduce((sum, v) => sum + (v - mean) ** 2, 0);
+  const reach = NORMAL_95 * Math.sqrt(squares / (resampled.length - 1));
+  return { value, low: value - reach, high: value + reach, resamples: resampled.length };
 }
 
 /** The mean of values, with the interval of resampled means. */
