@@ -123,13 +123,37 @@ export async function givenImages(
   path: string | undefined,
   option = "--images",
 ): Promise<GivenImages> {
+  return await partOf(config, path, option, ({ train, heldout }) => heldout ?? train);
+}
+
+/** The images of a data set that a model may have been trained on; nothing where none are held out, as it is not known then. */
+export async function trainingImages(
+  config: CoopFlowConfig,
+  path: string | undefined,
+): Promise<GivenImages | undefined> {
+  let apart = true;
+  const images = await partOf(config, path, "--images", ({ train, heldout }) => {
+    apart = heldout !== undefined;
+    return train;
+  });
+  if (apart) return images;
+  images[Symbol.dispose]();
+  return undefined;
+}
+
+async function partOf(
+  config: CoopFlowConfig,
+  path: string | undefined,
+  option: string,
+  part: (split: Split) => Dataset,
+): Promise<GivenImages> {
   const { height, width, channels, levels } = config.data;
   const opened: ClosableSplit = path === undefined
     ? await builtIn(config, option)
     : await openDataset(path, { height, width, channels, levels });
   const close = (): void => opened.close?.();
   try {
-    const data = opened.heldout ?? opened.train;
+    const data = part(opened);
     checkDataset(config, data);
     return { data, [Symbol.dispose]: close };
   } catch (error) {

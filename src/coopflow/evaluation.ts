@@ -1,6 +1,6 @@
 /** How good a model is: likelihoods, distances of its samples to real images, energies, reconstruction. */
 import { DataError, UsageError } from "../errors.ts";
-import { type Dataset, imageElements, readImages } from "../data/dataset.ts";
+import { type Dataset, imageElements, type ImageSize, readImages } from "../data/dataset.ts";
 import { uniformNoise } from "../data/derived.ts";
 import { type Interval, meanInterval } from "../metrics/bootstrap.ts";
 import { type FeatureExtractor, pixelFeatures } from "../metrics/extractors.ts";
@@ -15,6 +15,7 @@ import {
   type Resampled,
   resampled,
 } from "../metrics/set_distances.ts";
+import { type Figure, FIGURES } from "./figures.ts";
 import type { CoopFlow } from "./model.ts";
 import { RECONSTRUCTION } from "./search.ts";
 
@@ -22,11 +23,6 @@ import { RECONSTRUCTION } from "./search.ts";
 export const GENERATED = ["noise", "proposals", "revised"] as const;
 /** @see {@linkcode GENERATED} */
 export type Generated = typeof GENERATED[number];
-
-/** Groups of figures that {@linkcode evaluate} knows. */
-export const FIGURES = ["likelihood", "distances", "manifold", "energies", "nearest", "reconstruction"] as const;
-/** @see {@linkcode FIGURES} */
-export type Figure = typeof FIGURES[number];
 
 /** Options of {@linkcode evaluate}. */
 export interface EvaluateOptions {
@@ -46,7 +42,7 @@ export interface EvaluateOptions {
   readonly resamples?: number;
   /** Neighbours that give a ball its size in precision, recall, density and coverage. Default 5. */
   readonly neighbours?: number;
-  /** Images that are reconstructed. Default 64. */
+  /** Images that are reconstructed. Default 16: each takes as long as thousands of samples. */
   readonly reconstructed?: number;
   readonly liveParameters?: boolean;
   readonly signal?: AbortSignal;
@@ -90,6 +86,7 @@ export interface NearestImages {
   readonly images: Float32Array<ArrayBuffer>;
   readonly neighbours: Float32Array<ArrayBuffer>;
   readonly count: number;
+  readonly size: ImageSize;
   /** Mean distance (pixels from 0 to 1) of revised images to their nearest training image. */
   readonly distance: Interval;
   /** The same of held-out images: revised images that are much closer are copies. */
@@ -285,6 +282,7 @@ async function neighboursOf(
     images: shown,
     neighbours,
     count,
+    size: { height: train.height, width: train.width, channels: train.channels },
     distance: meanInterval(found.distances, seed, "bootstrap nearest"),
     heldout: meanInterval(ofHeldout.distances, seed, "bootstrap nearest held-out"),
   };
@@ -295,7 +293,7 @@ async function reconstruction(
   reference: Dataset,
   options: EvaluateOptions & { readonly seed: number },
 ): Promise<NonNullable<Evaluation["reconstruction"]>> {
-  const { seed, signal, liveParameters = false, reconstructed = 64, onProgress } = options;
+  const { seed, signal, liveParameters = false, reconstructed = 16, onProgress } = options;
   const count = Math.min(reconstructed, reference.count);
   const { psnr } = await model.reconstruct(readImages(reference, 0, count), {
     seed,
