@@ -112,15 +112,17 @@ export interface GivenImages extends Disposable {
 }
 
 /**
- * The images of a data set, held-out ones if there are any.
+ * The images of a data set.
  *
  * @param path the data set; absent: the built-in digits
+ * @param part which images: those to learn from, or, if there are any, those that are held out
  * @param option the option that gave it, for errors
  * @throws {DataError} if they are not of the configuration's size
  */
 export async function givenImages(
   config: CoopFlowConfig,
   path: string | undefined,
+  part: keyof Split = "heldout",
   option = "--images",
 ): Promise<GivenImages> {
   const { height, width, channels, levels } = config.data;
@@ -129,7 +131,7 @@ export async function givenImages(
     : await openDataset(path, { height, width, channels, levels });
   const close = (): void => opened.close?.();
   try {
-    const data = opened.heldout ?? opened.train;
+    const data = opened[part] ?? opened.train;
     checkDataset(config, data);
     return { data, [Symbol.dispose]: close };
   } catch (error) {
