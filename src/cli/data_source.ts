@@ -109,43 +109,23 @@ export async function builtIn(config: CoopFlowConfig, option = "--data"): Promis
 /** Images to use a trained model on. Close it, or declare it with `using`. */
 export interface GivenImages extends Disposable {
   readonly data: Dataset;
+  /** Which part of the data set they are. */
+  readonly part: keyof Split;
 }
 
 /**
- * The images of a data set, held-out ones if there are any.
+ * The images of a data set.
  *
  * @param path the data set; absent: the built-in digits
+ * @param part which images: those to learn from, or, if there are any, those that are held out
  * @param option the option that gave it, for errors
  * @throws {DataError} if they are not of the configuration's size
  */
 export async function givenImages(
   config: CoopFlowConfig,
   path: string | undefined,
+  part: keyof Split = "heldout",
   option = "--images",
-): Promise<GivenImages> {
-  return await partOf(config, path, option, ({ train, heldout }) => heldout ?? train);
-}
-
-/** The images of a data set that a model may have been trained on; nothing where none are held out, as it is not known then. */
-export async function trainingImages(
-  config: CoopFlowConfig,
-  path: string | undefined,
-): Promise<GivenImages | undefined> {
-  let apart = true;
-  const images = await partOf(config, path, "--images", ({ train, heldout }) => {
-    apart = heldout !== undefined;
-    return train;
-  });
-  if (apart) return images;
-  images[Symbol.dispose]();
-  return undefined;
-}
-
-async function partOf(
-  config: CoopFlowConfig,
-  path: string | undefined,
-  option: string,
-  part: (split: Split) => Dataset,
 ): Promise<GivenImages> {
   const { height, width, channels, levels } = config.data;
   const opened: ClosableSplit = path === undefined
@@ -153,9 +133,9 @@ async function partOf(
     : await openDataset(path, { height, width, channels, levels });
   const close = (): void => opened.close?.();
   try {
-    const data = part(opened);
+    const data = opened[part] ?? opened.train;
     checkDataset(config, data);
-    return { data, [Symbol.dispose]: close };
+    return { data, part: opened[part] === undefined ? "train" : part, [Symbol.dispose]: close };
   } catch (error) {
     close();
     throw error;

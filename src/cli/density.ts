@@ -69,8 +69,8 @@ export async function densityCommand(run: string, options: DensityCommandOptions
 
 async function otherImages(config: CoopFlowConfig, name: string, data: Dataset): Promise<GivenImages> {
   const made = name === "noise" ? uniformNoise(data) : name === "inverted" ? invertedImages(data) : undefined;
-  if (made !== undefined) return { data: made, [Symbol.dispose]: () => {} };
-  return await givenImages(config, name, "--against");
+  if (made !== undefined) return { data: made, part: "heldout", [Symbol.dispose]: () => {} };
+  return await givenImages(config, name, "heldout", "--against");
 }
 
 /** Scores part after part, so that a data set need not fit in memory. */

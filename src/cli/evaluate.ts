@@ -9,7 +9,7 @@ import { writeAtomic } from "../io/atomic.ts";
 import { writePng } from "../io/png.ts";
 import { imageGrid } from "../metrics/grid.ts";
 import { readStatistics } from "../metrics/statistics_file.ts";
-import { givenImages, trainingImages, usedImages } from "./data_source.ts";
+import { givenImages, usedImages } from "./data_source.ts";
 import { evaluationLines, jsonOfEvaluation } from "./evaluation_text.ts";
 import { listenForInterruption } from "./interruption.ts";
 import { findConfig, openModel } from "./model_source.ts";
@@ -42,7 +42,7 @@ export async function evaluateCommand(run: string, options: EvaluateCommandOptio
   const config = await findConfig(run);
   const known = statistics === undefined ? undefined : await readStatistics(statistics);
   using given = await givenImages(config, images);
-  using train = await trainingImages(config, images);
+  using train = await givenImages(config, images, "train");
   const reference = firstPart(given.data, usedImages(given.data, count));
   await using model = await openModel(run, {
     ...(device === undefined ? {} : { device }),
@@ -54,7 +54,8 @@ export async function evaluateCommand(run: string, options: EvaluateCommandOptio
     seed: seed ?? config.seed,
     liveParameters,
     signal: interruption.signal,
-    ...(train === undefined ? {} : { train: train.data }),
+    // Without held-out images it is not known which ones the model has seen.
+    ...(given.part === "train" ? {} : { train: train.data }),
     ...(samples === undefined ? {} : { count: samples }),
     ...(known === undefined ? {} : { statistics: known }),
     onProgress: (what, done, total) => rates.update(what, done, total),
