@@ -14,17 +14,17 @@ struct DropoutArgs {
 
 #if defined(CF_KERNEL)
 
-/// Bit i: is draw first + i of `count` ≤ 32 kept? Four draws a Philox block, kept when their upper 24 bits reach the threshold.
+/// Bit i: is draw first + i of `count` ≤ 32 kept? Draws have 16 bits, eight to a Philox block.
 __device__ __forceinline__ uint32_t kept_bits(uint32_t first, uint32_t count, uint32_t threshold, uint32_t seed, uint32_t stream, uint32_t sample, uint32_t iteration,
                                               uint32_t loop) {
   uint32_t bits = 0;
-  for (uint32_t block = first >> 2; block <= (first + count - 1) >> 2; ++block) {
-    uint32_t draws[4];
-    philox_at(seed, stream, block, sample, iteration, loop, draws);
+  for (uint32_t block = first >> 3; block <= (first + count - 1) >> 3; ++block) {
+    uint32_t words[4];
+    philox_at(seed, stream, block, sample, iteration, loop, words);
     CF_UNROLL
-    for (uint32_t w = 0; w < 4; ++w) {
-      const uint32_t at = 4 * block + w - first;  // wraps round below `first`
-      if (at < count && draws[w] >> 8 >= threshold) bits |= 1u << at;
+    for (uint32_t e = 0; e < 8; ++e) {
+      const uint32_t at = 8 * block + e - first;  // wraps round below `first`
+      if (at < count && half_from(words, e) >= threshold) bits |= 1u << at;
     }
   }
   return bits;

@@ -64,7 +64,7 @@ void lower_attention(Lowering& l) {
     if (level > kMaxLoops) l.refuse("expected a loop level below " + std::to_string(kMaxLoops) + ", found " + std::to_string(level - 1));
     DropoutArgs args{};
     args.images = static_cast<uint32_t>(at.images), args.heads = at.args.heads, args.length = at.args.length, args.words = at.words;
-    args.threshold = static_cast<uint32_t>(std::ceil(at.dropout * 16777216.0f));  // exact: a power of two
+    args.threshold = dropout_threshold(at.dropout);
     args.stream = o.attr(2);
     Launch& launch = l.kernel("attention_dropout", {"#define CF_DROPOUT_KERNEL 1\n#include \"cuda/kernels/dropout.h\"\n"}, args, {blocks(at.items * at.words), 1, 1}, {kBlock, 1, 1});
     reads(launch, offsetof(DropoutArgs, key), key);
