@@ -1,8 +1,10 @@
-// Every instruction set of this machine, on one thread and on two, and the GPU backend on its host emulation.
+// Every instruction set of this machine, on one thread and on two, and the GPU backend: on a GPU, else on its host emulation.
 
 import { compileGraph } from "../../src/compile/compile.ts";
 import { numel } from "../../src/graph/shape.ts";
+import { NativeError } from "../../src/errors.ts";
 import { buildInfo, Device } from "../../src/runtime/device.ts";
+import { STATUS } from "../../src/runtime/library.ts";
 import { assert } from "@std/assert";
 import { onEmulatedGpu } from "../support/emulated_gpu.ts";
 import { interpret } from "../support/interpreter.ts";
@@ -24,7 +26,17 @@ const EMULATED_CASES = 4;
 // Asked when this file is loaded: the library stays open for good, and a test that opened it would count as leaking it.
 const { isa: INSTRUCTION_SETS } = buildInfo();
 
-/** Opens one device per instruction set and thread count, and the emulated GPU. */
+/** A real GPU where there is one. */
+function openGpu(): Named {
+  try {
+    return { name: "GPU", device: Device.open({ device: "cuda" }), cases: CASES };
+  } catch (error) {
+    if (!(error instanceof NativeError) || error.code !== STATUS.unsupported) throw error;
+    return { name: "emulated GPU", device: onEmulatedGpu(Device.open), cases: EMULATED_CASES };
+  }
+}
+
+/** Opens one device per instruction set and thread count, and a GPU or its emulation. */
 export function openDevices(): Named[] {
   return [
     ...INSTRUCTION_SETS.flatMap((isa) =>
@@ -34,7 +46,7 @@ export function openDevices(): Named[] {
         cases: CASES,
       }))
     ),
-    { name: "emulated GPU", device: onEmulatedGpu(Device.open), cases: EMULATED_CASES },
+    openGpu(),
   ];
 }
 
