@@ -2,12 +2,15 @@
 import { stat } from "node:fs/promises";
 import { extname, join } from "node:path";
 import { evaluate, type Evaluation } from "../coopflow/evaluation.ts";
+import { DigitFeatures } from "../coopflow/digit_features.ts";
 import { type Figure, FIGURES } from "../coopflow/figures.ts";
 import { type Dataset, subset } from "../data/dataset.ts";
 import { UsageError } from "../errors.ts";
 import { writeAtomic } from "../io/atomic.ts";
 import { writePng } from "../io/png.ts";
+import type { FeatureExtractor } from "../metrics/extractors.ts";
 import { imageGrid } from "../metrics/grid.ts";
+import { OnnxFeatures, type ValueRange } from "../metrics/onnx_features.ts";
 import { readStatistics } from "../metrics/statistics_file.ts";
 import { givenImages, usedImages } from "./data_source.ts";
 import { evaluationLines, jsonOfEvaluation } from "./evaluation_text.ts";
@@ -23,6 +26,8 @@ export interface EvaluateCommandOptions extends DeviceFlags {
   readonly count?: number;
   readonly samples?: number;
   readonly figures?: readonly Figure[];
+  readonly features?: readonly string[];
+  readonly valueRange?: ValueRange;
   readonly statistics?: string;
   readonly out?: string;
   readonly seed?: number;
@@ -43,9 +48,12 @@ export async function evaluateCommand(run: string, options: EvaluateCommandOptio
   using train = await givenImages(config, images, "train");
   const reference = firstPart(given.data, usedImages(given.data, count));
   await using model = await openModel(run, deviceOptions(options), (line) => console.error(line));
+  await using networks = new AsyncDisposableStack();
+  const extractors = await openExtractors(networks, options, reference);
   using rates = new Rates();
   const found = await evaluate(model, reference, {
     figures,
+    extractors,
     seed: seed ?? config.seed,
     liveParameters,
     signal: interruption.signal,
@@ -70,6 +78,28 @@ export async function evaluateCommand(run: string, options: EvaluateCommandOptio
 
 function firstPart(data: Dataset, count: number): Dataset {
   return count === data.count ? data : subset(data, data.name, Uint32Array.from({ length: count }, (_, i) => i));
+}
+
+/** The networks asked for; of the built-in digits, the one that knows them. */
+async function openExtractors(
+  networks: AsyncDisposableStack,
+  { features, valueRange, images, ...options }: EvaluateCommandOptions,
+  data: Dataset,
+): Promise<FeatureExtractor[]> {
+  const named = features ?? [];
+  const onnx = named.filter((name) => name !== "digits");
+  if (valueRange !== undefined && onnx.length === 0) {
+    throw new UsageError("--value-range: expected --features FILE.onnx with it, found none");
+  }
+  const extractors: FeatureExtractor[] = [];
+  for (const name of named.length === 0 && images === undefined ? ["digits"] : named) {
+    if (name === "digits") extractors.push(networks.use(await DigitFeatures.open(deviceOptions(options))));
+    else {
+      const how = valueRange === undefined ? {} : { range: valueRange };
+      extractors.push(networks.use(await OnnxFeatures.open(name, data, how)));
+    }
+  }
+  return extractors;
 }
 
 /** Where results go if nothing is said: into the run's folder, or beside a checkpoint. */
