@@ -1,7 +1,12 @@
 // Launch lists of small programs as text, the checker that goes over every list on the emulated device, and loops.
+//
+//   test_cuda_lowering                      the tests
+//   test_cuda_lowering [--print] FILE…      checks (and prints) the launch lists of these programs (.cfp)
 #include <algorithm>
 #include <atomic>
 #include <functional>
+#include <fstream>
+#include <iterator>
 
 #include "check.h"
 #include "cpu/backend.h"
@@ -187,9 +192,30 @@ void runs() {
   }
 }
 
+/// Programs from files: their lists are checked and, when `shown`, printed.
+int check_files(int count, char** files, bool shown) {
+  for (int i = 0; i < count; ++i) {
+    std::ifstream in(files[i], std::ios::binary);
+    const std::vector<char> bytes{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+    try {
+      const Program p = decode(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+      const cuda::LaunchList list = cuda::lower(p, {});
+      cuda::check(list, p);
+      if (shown) std::printf("%s", cuda::print(list, p).c_str());
+      else std::printf("%s: %zu instructions, %zu launches, %zu kernels\n", files[i], p.instrs.size(), list.launches.size(), list.kernels.size());
+    } catch (const Error& e) {
+      std::printf("%s: %s\n", files[i], e.what());
+      return 1;
+    }
+  }
+  return 0;
+}
+
 }  // namespace
 
-int main() {
+int main(int count, char** arguments) {
+  const bool shown = count > 1 && std::string(arguments[1]) == "--print";
+  if (count > 1) return check_files(count - (shown ? 2 : 1), arguments + (shown ? 2 : 1), shown);
   texts();
   shared_kernels();
   lists_that_are_wrong();

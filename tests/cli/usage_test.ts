@@ -89,6 +89,7 @@ const COMMANDS = [
   "inpaint",
   "interpolate",
   "density",
+  "diagnose",
   "import",
   "export",
   "bench",

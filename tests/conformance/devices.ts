@@ -21,7 +21,7 @@ export interface Named {
 /** Cases per op, each with a seed of its own. */
 export const CASES = 20;
 /** On the emulated GPU, where the C++ compiler makes every case's kernels. */
-const EMULATED_CASES = 6;
+const EMULATED_CASES = 4;
 
 // Asked when this file is loaded: the library stays open for good, and a test that opened it would count as leaking it.
 const { isa: INSTRUCTION_SETS } = buildInfo();

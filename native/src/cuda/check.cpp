@@ -268,6 +268,39 @@ class Checker {
     });
   }
 
+  /// Whether two windows with the same steps have no element in common: two halves of a tensor's channels, say. Positions are written in the mixed radix of the
+  /// steps, in which both windows are boxes. False also where that isn't so.
+  static bool apart(const Tensor& a, uint64_t at_a, const Tensor& b, uint64_t at_b) {
+    struct Side {
+      uint64_t stride, length[2];
+    };
+    std::vector<Side> sides;
+    if (a.rank != b.rank) return false;
+    for (uint32_t k = 0; k < a.rank; ++k) {
+      if (a.dims[k] == 1 && b.dims[k] == 1) continue;
+      if (a.dims[k] > 1 && b.dims[k] > 1 && a.strides[k] != b.strides[k]) return false;
+      sides.push_back({a.dims[k] > 1 ? a.strides[k] : b.strides[k], {a.dims[k], b.dims[k]}});
+    }
+    std::sort(sides.begin(), sides.end(), [](const Side& x, const Side& y) { return x.stride > y.stride; });
+    uint64_t offset[2] = {at_a - std::min(at_a, at_b), at_b - std::min(at_a, at_b)};
+    std::vector<uint64_t> first[2];
+    for (const Side& s : sides) {
+      if (s.stride == 0) return false;
+      for (int w = 0; w < 2; ++w) first[w].push_back(offset[w] / s.stride), offset[w] %= s.stride;
+    }
+    if (offset[0] != offset[1]) return false;
+    for (int w = 0; w < 2; ++w) {
+      uint64_t reach = 0;  // of the inner sides
+      for (size_t k = sides.size(); k-- > 0;) {
+        if (reach >= sides[k].stride) return false;
+        reach += (first[w][k] + sides[k].length[w] - 1) * sides[k].stride;
+      }
+    }
+    for (size_t k = 0; k < sides.size(); ++k)
+      if (first[0][k] + sides[k].length[0] <= first[1][k] || first[1][k] + sides[k].length[1] <= first[0][k]) return true;
+    return false;
+  }
+
   bool clash(const Tensor& a, const Tensor& b, bool in_place) const {
     const auto address = [&](const Tensor& t) { return t.offset + p_.buffers[t.buffer].offset / 4; };
     for (const Loop& loop : loops_)
@@ -284,6 +317,7 @@ class Checker {
       return e;
     };
     if (end(a) <= address(b) || end(b) <= address(a)) return false;
+    if (apart(a, address(a), b, address(b))) return false;
     if (a.elements() > kMostElements || b.elements() > kMostElements) return true;
     const auto elements = [&](const Tensor& t) {
       std::vector<uint64_t> v;

@@ -49,15 +49,16 @@ size_t body_of(const std::string& text) {
   return at;
 }
 
-/// Generated kernels include headers and define no macros: those go into one translation unit, a namespace each.
-bool plain(const std::string& text) { return text.find('#', body_of(text)) == std::string::npos; }
+/// Generated kernels include headers, define no macros and have their kernel in the text: those go into one translation unit, a namespace each.
+bool plain(const std::string& text) { return text.find('#', body_of(text)) == std::string::npos && text.find("CF_KERNEL") != std::string::npos; }
 
+/// Hidden: shared memory in an inline function would else be one object for all kernels of that name.
 void build(const std::string& source, const fs::path& to) {
   const std::string stem = to.string() + "." + std::to_string(getpid());
   const std::string cpp = stem + ".cpp", log = stem + ".log", out = stem + ".so";
   std::ofstream(cpp) << source;
   const char* cxx = std::getenv("CXX");
-  const std::string command = std::string(cxx && *cxx ? cxx : "c++") + " -std=c++17 -O1 -fPIC -shared -Wall -Wextra -Werror -Wno-unused-function -ffp-contract=off -I'" +
+  const std::string command = std::string(cxx && *cxx ? cxx : "c++") + " -std=c++17 -O1 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror -Wno-unused-function -ffp-contract=off -I'" +
                               CF_SOURCE_DIR + "' -o '" + out + "' '" + cpp + "' 2>'" + log + "'";
   if (std::system(command.c_str()) != 0)
     throw Error(Code::internal, "emulation", "a kernel does not compile: see " + cpp + "\n" + read(log).substr(0, 400));
@@ -78,7 +79,7 @@ void* load(const std::string& source) {
 }
 
 std::string entry(size_t i, const std::string& kernel) {
-  return "extern \"C\" const char* cf_entry_" + std::to_string(i) + "(const cf_emulation::Grid* g, const void* args) { return cf_emulation::run(*g, " + kernel +
+  return "extern \"C\" __attribute__((visibility(\"default\"))) const char* cf_entry_" + std::to_string(i) + "(const cf_emulation::Grid* g, const void* args) { return cf_emulation::run(*g, " + kernel +
          ", args); }\n";
 }
 
