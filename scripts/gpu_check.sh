@@ -98,7 +98,7 @@ run() {
     tests="$root/native/build/tests"
     commit="$(git rev-parse HEAD)"
   fi
-  export DENO_DIR="$home/deno-dir" COOPFLOW_LIBRARY="$lib/libcoopflow.so" LD_LIBRARY_PATH="$lib:${LD_LIBRARY_PATH:-}" COOPFLOW_CACHE="$home/cache" GOMP_SPINCOUNT=2000 NO_COLOR=1
+  export DENO_DIR="$home/deno-dir" COOPFLOW_LIBRARY="$lib/libcoopflow.so" COOPFLOW_CUDA_PLUGIN="$lib/libcoopflow_cuda.so" LD_LIBRARY_PATH="$lib:${LD_LIBRARY_PATH:-}" COOPFLOW_CACHE="$home/cache" GOMP_SPINCOUNT=2000 NO_COLOR=1
   coopflow=("$deno" run -A --cached-only --node-modules-dir=manual --v8-flags=--max-semi-space-size=4 src/cli/main.ts)
   failed=0
   : >"$out/steps.tsv"
