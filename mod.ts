@@ -20,8 +20,10 @@
 // ---- the model
 
 export { CoopFlow } from "./src/coopflow/model.ts";
-export type { DensityOptions, FitOptions, ModelOptions } from "./src/coopflow/model.ts";
-export type { Densities, SampleOptions, Samples } from "./src/coopflow/inference.ts";
+export type { FitOptions, ModelOptions } from "./src/coopflow/model.ts";
+export { importanceWeighted } from "./src/coopflow/density.ts";
+export type { Densities, DensityOptions } from "./src/coopflow/density.ts";
+export type { SampleBatch, SampleOptions, Samples, Trajectories } from "./src/coopflow/sampling.ts";
 export type { Found, SearchOptions, SearchStep } from "./src/coopflow/search.ts";
 export type { InpaintOptions } from "./src/coopflow/inpaint.ts";
 export type { InterpolateOptions, Interpolation } from "./src/coopflow/interpolate.ts";
@@ -73,6 +75,7 @@ export * as datasets from "./src/coopflow/datasets.ts";
 export type { Dataset, DescribedSplit, ImageSize, Split, Unusable } from "./src/data/dataset.ts";
 export type { Summary } from "./src/data/describe.ts";
 export type { PictureOptions } from "./src/data/format_pictures.ts";
+export { invertedImages, uniformNoise } from "./src/data/derived.ts";
 export type { Watch } from "./src/data/in_order.ts";
 export type { OpenedDataset, OpenOptions } from "./src/data/open.ts";
 
@@ -82,10 +85,13 @@ export { pixelFrechetDistance } from "./src/metrics/pixel_frechet.ts";
 export { frechetDistance, momentsOf } from "./src/metrics/frechet.ts";
 export type { Moments } from "./src/metrics/frechet.ts";
 export { bitsPerDim } from "./src/metrics/bits_per_dim.ts";
+export { auroc } from "./src/metrics/auroc.ts";
 export { imageGrid } from "./src/metrics/grid.ts";
 export type { GridOptions, GridPanel } from "./src/metrics/grid.ts";
 export { encodePng, writePng } from "./src/io/png.ts";
 export type { Pixels } from "./src/io/png.ts";
+export { encodeApng, writeApng } from "./src/io/apng.ts";
+export type { AnimationOptions } from "./src/io/apng.ts";
 
 // ---- devices
 

@@ -96,9 +96,15 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
     define("sample", "Draw images from a trained model", "deno task sample runs/digits-1 --count 64 --out digits.png")
       .argument("<run>", "run directory, or a checkpoint file")
       .requiredOption("--count <n>", "how many images", FIRST_COUNT)
-      .requiredOption("--out <path>", "folder, FILE.png (one picture of all) or FILE.safetensors")
+      .requiredOption(
+        "--out <path>",
+        "folder, FILE.png (one picture of all) or FILE.safetensors; interrupted, the same command goes on where it stopped",
+      )
       .option("--seed <n>", "seed (default: the run's)", SEED)
+      .option("--proposals", "the flow's proposals too, in a folder or beside the images in FILE.png")
       .option("--grid", "in a folder: also grid.png with proposals | revised images")
+      .option("--trajectory", "the states of the Langevin chains: a row of FILE.png each, or FILE.apng, an animation")
+      .option("--states <n>", "states of each chain in a picture of --trajectory (default: all, or 31)", wholeNumber(2))
       .option("--live-parameters", "the live parameters even if there are averaged ones"),
   )
     .action(async (run: string, options: OptionValues) =>
@@ -180,6 +186,37 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
     .option("--random <pairs>", "between this many pairs of random latents instead", FIRST_COUNT)
     .action(async (run: string, options: OptionValues) =>
       done(await (await import("./search.ts")).interpolateCommand(run, options))
+    );
+
+  /** What the commands that judge a model by images share. */
+  const judging = (command: Command): Command =>
+    devices(
+      command
+        .argument("<run>", "run directory, or a checkpoint file")
+        .option("--images <path>", "data set; without it the built-in digits that are held out")
+        .option("--count <n>", "how many of its images (default: all)", FIRST_COUNT)
+        .option("--seed <n>", "seed of what is drawn (default: the run's)", SEED)
+        .option("--live-parameters", "the live parameters even if there are averaged ones")
+        .option("--json", "one line of JSON on standard output instead of the text"),
+    );
+
+  judging(
+    define(
+      "density",
+      "Score images: bits/dim under the flow, energy; tell data sets apart",
+      "deno task density runs/digits-1 --draws 16 --against noise --against inverted",
+    ),
+  )
+    .option("--draws <k>", "draws of the dequantization noise of each image, importance-weighted", FIRST_COUNT)
+    .option(
+      "--against <path|noise|inverted>",
+      "tell these images apart (AUROC): a data set, uniform noise, or the images inverted; may be repeated",
+      listOf,
+      [],
+    )
+    .option("--out <file.csv>", "each image's scores")
+    .action(async (run: string, options: OptionValues) =>
+      done(await (await import("./density.ts")).densityCommand(run, options))
     );
 
   define(

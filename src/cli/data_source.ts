@@ -106,32 +106,62 @@ export async function builtIn(config: CoopFlowConfig, option = "--data"): Promis
   return data;
 }
 
+/** Images to use a trained model on. Close it, or declare it with `using`. */
+export interface GivenImages extends Disposable {
+  readonly data: Dataset;
+}
+
 /**
- * The first `count` images of a data set, held-out ones if there are any: [count, height, width, channels] in [−1, 1].
+ * The images of a data set, held-out ones if there are any.
  *
  * @param path the data set; absent: the built-in digits
- * @throws {UsageError} if there are fewer
+ * @param option the option that gave it, for errors
+ * @throws {DataError} if they are not of the configuration's size
  */
+export async function givenImages(
+  config: CoopFlowConfig,
+  path: string | undefined,
+  option = "--images",
+): Promise<GivenImages> {
+  const { height, width, channels, levels } = config.data;
+  const opened: ClosableSplit = path === undefined
+    ? await builtIn(config, option)
+    : await openDataset(path, { height, width, channels, levels });
+  const close = (): void => opened.close?.();
+  try {
+    const data = opened.heldout ?? opened.train;
+    checkDataset(config, data);
+    return { data, [Symbol.dispose]: close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/**
+ * Number of images to use.
+ *
+ * @throws {UsageError} if `count` is more than there are
+ */
+export function usedImages(data: Dataset, count: number | undefined): number {
+  if (count === undefined || count <= data.count) return count ?? data.count;
+  throw new UsageError(`--count: expected at most the ${data.count} images of ${data.name}, found ${count}`);
+}
+
+/** Images `first` … `first` + `count` − 1: [count, height, width, channels] in [−1, 1]. */
+export function readImages(data: Dataset, first: number, count: number): Float32Array<ArrayBuffer> {
+  const size = imageElements(data);
+  const images = new Float32Array(count * size);
+  for (let i = 0; i < count; i++) data.read(first + i, images, i * size);
+  return images;
+}
+
+/** The first `count` of {@linkcode givenImages}. */
 export async function firstImages(
   config: CoopFlowConfig,
   path: string | undefined,
   count: number,
 ): Promise<Float32Array> {
-  const { height, width, channels } = config.data;
-  const opened: ClosableSplit = path === undefined
-    ? await builtIn(config, "--images")
-    : await openDataset(path, { height, width, channels });
-  try {
-    const data = opened.heldout ?? opened.train;
-    checkDataset(config, data);
-    if (count > data.count) {
-      throw new UsageError(`--count: expected at most the ${data.count} images of ${data.name}, found ${count}`);
-    }
-    const size = imageElements(data);
-    const images = new Float32Array(count * size);
-    for (let i = 0; i < count; i++) data.read(i, images, i * size);
-    return images;
-  } finally {
-    opened.close?.();
-  }
+  using given = await givenImages(config, path);
+  return readImages(given.data, 0, usedImages(given.data, count));
 }

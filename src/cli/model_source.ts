@@ -1,7 +1,8 @@
 /** Opens the model that a command's argument names. */
 import { stat } from "node:fs/promises";
 import { CheckpointError } from "../errors.ts";
-import { type Checkpoint, readCheckpoint } from "../coopflow/checkpoint.ts";
+import type { CoopFlowConfig } from "../coopflow/config.ts";
+import { type Checkpoint, readCheckpoint, readCheckpointHeader } from "../coopflow/checkpoint.ts";
 import { CoopFlow } from "../coopflow/model.ts";
 import { newestCheckpoint, readRunConfig } from "../coopflow/run_directory.ts";
 import { systemReason } from "../io/system_error.ts";
@@ -17,12 +18,25 @@ export async function openModel(path: string, device: DeviceOptions, say: (line:
   return CoopFlow.fromCheckpoint(await findCheckpoint(path, say), device);
 }
 
-/** The checkpoint that {@linkcode openModel} opens. */
-export async function findCheckpoint(path: string, say: (line: string) => void): Promise<Checkpoint> {
+/**
+ * The configuration of a run directory or checkpoint file, without reading its tensors: what a command is given can be checked against it at once.
+ *
+ * @throws {CoopFlowError} if there is none
+ */
+export async function findConfig(path: string): Promise<CoopFlowConfig> {
+  return await isDirectory(path) ? await readRunConfig(path) : (await readCheckpointHeader(path)).config;
+}
+
+async function isDirectory(path: string): Promise<boolean> {
   const found = await stat(path).catch((error) => {
     throw new CheckpointError(`cannot read ${path}: ${systemReason(error)}`, { cause: error });
   });
-  if (!found.isDirectory()) return await readCheckpoint(path);
+  return found.isDirectory();
+}
+
+/** The checkpoint that {@linkcode openModel} opens. */
+export async function findCheckpoint(path: string, say: (line: string) => void): Promise<Checkpoint> {
+  if (!await isDirectory(path)) return await readCheckpoint(path);
   await readRunConfig(path);
   const { checkpoint, notices } = await newestCheckpoint(path);
   for (const notice of notices) say(notice);

@@ -1,17 +1,20 @@
 /** `coopflow reconstruct`, `inpaint` and `interpolate`. */
-import process from "node:process";
 import { extname } from "node:path";
 import { UsageError } from "../errors.ts";
+import type { CoopFlowConfig } from "../coopflow/config.ts";
+import { observed } from "../coopflow/inpaint.ts";
+import { expectPairs } from "../coopflow/interpolate.ts";
 import type { CoopFlow } from "../coopflow/model.ts";
-import type { Found, SearchOptions, SearchStep } from "../coopflow/search.ts";
+import type { Found, SearchOptions } from "../coopflow/search.ts";
 import { writePng } from "../io/png.ts";
 import { type FileTensor, tensorOf, writeSafetensors } from "../io/safetensors.ts";
 import { imageGrid } from "../metrics/grid.ts";
 import { firstImages } from "./data_source.ts";
 import { listenForInterruption } from "./interruption.ts";
 import { hiddenPixels } from "./mask.ts";
-import { openModel } from "./model_source.ts";
-import { duration } from "./progress.ts";
+import { findConfig, openModel } from "./model_source.ts";
+import { expectWritable } from "./output.ts";
+import { Rate } from "./rate.ts";
 
 /** The options that the three commands share. */
 export interface SearchCommandOptions {
@@ -40,9 +43,6 @@ export interface InterpolateCommandOptions extends SearchCommandOptions {
   readonly random?: number;
 }
 
-/** Time between two lines of progress, in milliseconds. */
-const INTERVAL = 10_000;
-
 /** Images of shape [..., height, width, channels] and their meaning, to be written. */
 interface Results {
   /** Images row by row, `columns` in each. */
@@ -50,22 +50,32 @@ interface Results {
   readonly tensors: ReadonlyMap<string, FileTensor>;
 }
 
-/** Opens the model, works, and writes what came out. */
+/** What to do with a model, once it is open. */
+type Work = (model: CoopFlow, how: SearchOptions) => Promise<Results>;
+
+/**
+ * Opens the model, works, and writes what came out.
+ *
+ * @param prepare reads and checks what was given, before the model is opened
+ */
 async function run(
   path: string,
   options: SearchCommandOptions,
-  work: (model: CoopFlow, how: SearchOptions) => Promise<Results>,
+  prepare: (config: CoopFlowConfig) => Promise<Work>,
 ): Promise<number> {
   const { out, seed, liveParameters, device, threads, iterations, rate, decay } = options;
   const kind = extname(out).toLowerCase();
   if (kind !== ".png" && kind !== ".safetensors") {
     throw new UsageError(`--out: expected FILE.png or FILE.safetensors, found ${out}`);
   }
+  await expectWritable(out);
   using interruption = listenForInterruption((line) => console.error(line));
+  const work = await prepare(await findConfig(path));
   await using model = await openModel(path, {
     ...(device === undefined ? {} : { device }),
     ...(threads === undefined ? {} : { threads }),
   }, (line) => console.error(line));
+  using progress = new Rate("step");
   const { picture, tensors } = await work(model, {
     ...(seed === undefined ? {} : { seed }),
     ...(iterations === undefined ? {} : { iterations }),
@@ -73,7 +83,7 @@ async function run(
     ...(decay === undefined ? {} : { decay }),
     liveParameters: liveParameters ?? false,
     signal: interruption.signal,
-    onStep: stepPrinter(),
+    onStep: ({ done, total, error }) => progress.update(done, total, `error ${error.toPrecision(3)}`),
   });
   const { height, width, channels } = model.config.data;
   if (kind === ".png") {
@@ -82,19 +92,6 @@ async function run(
     await writePng(out, imageGrid([panel], { columns }));
   } else await writeSafetensors(out, tensors, new Map([["layout", "N,H,W,C"]]));
   return 0;
-}
-
-/** Prints a line now and then, on the error output: results go elsewhere. */
-function stepPrinter(): (step: SearchStep) => void {
-  const began = performance.now();
-  let last = began;
-  return ({ done, total, error }) => {
-    const now = performance.now();
-    if (now - last < INTERVAL || done === total) return;
-    last = now;
-    const left = duration((now - began) / 1000 * (total - done) / done);
-    process.stderr.write(`step ${done}/${total}  error ${error.toPrecision(3)}  ${left} left\n`);
-  };
 }
 
 function mean(values: Float32Array): number {
@@ -132,24 +129,26 @@ function foundTensors(found: Found, more: Readonly<Record<string, Float32Array>>
   ]);
 }
 
-function sizeOf({ config: { data: { height, width, channels } } }: CoopFlow): number {
+function sizeOf({ data: { height, width, channels } }: CoopFlowConfig): number {
   return height * width * channels;
 }
 
 /** Runs `reconstruct`; returns the exit code. */
 export async function reconstructCommand(path: string, options: Partial<SearchCommandOptions>): Promise<number> {
   const given = { count: 16, out: "reconstructions.png", ...options };
-  return await run(path, given, async (model, how) => {
-    const images = await firstImages(model.config, given.images, given.count);
-    const found = await model.reconstruct(images, how);
-    console.log(
-      `${found.count} images | starts | reconstructions in ${given.out}: error per pixel ${
-        mean(found.errors).toPrecision(3)
-      }, PSNR ${mean(found.psnr).toFixed(2)} dB`,
-    );
-    return {
-      picture: { images: rows([images, found.starts, found.images], sizeOf(model), found.count), columns: 3 },
-      tensors: foundTensors(found, { targets: images }),
+  return await run(path, given, async (config) => {
+    const images = await firstImages(config, given.images, given.count);
+    return async (model, how) => {
+      const found = await model.reconstruct(images, how);
+      console.log(
+        `${found.count} images | starts | reconstructions in ${given.out}: error per pixel ${
+          mean(found.errors).toPrecision(3)
+        }, PSNR ${mean(found.psnr).toFixed(2)} dB`,
+      );
+      return {
+        picture: { images: rows([images, found.starts, found.images], sizeOf(config), found.count), columns: 3 },
+        tensors: foundTensors(found, { targets: images }),
+      };
     };
   });
 }
@@ -157,25 +156,27 @@ export async function reconstructCommand(path: string, options: Partial<SearchCo
 /** Runs `inpaint`; returns the exit code. */
 export async function inpaintCommand(path: string, options: Partial<InpaintCommandOptions>): Promise<number> {
   const given = { count: 4, completions: 20, out: "inpainted.png", ...options };
-  return await run(path, given, async (model, how) => {
-    const { config } = model;
+  return await run(path, given, async (config) => {
     const hidden = await hiddenPixels(given.mask, config.data);
+    observed(config, hidden);
     const images = await firstImages(config, given.images, given.count);
     const { completions } = given;
-    const found = await model.inpaint(images, hidden, { ...how, completions });
-    const size = sizeOf(model);
+    const size = sizeOf(config);
     const masked = images.map((value, i) => (hidden[Math.floor(i % size / config.data.channels)] ? 0 : value));
-    console.log(
-      `${given.count} images | hidden | ${completions} completions each in ${given.out}: error per observed pixel ${
-        mean(found.errors).toPrecision(3)
-      }`,
-    );
-    return {
-      picture: {
-        images: rows([images, masked, found.images], size, given.count, completions),
-        columns: completions + 2,
-      },
-      tensors: foundTensors(found, { targets: images, masked }),
+    return async (model, how) => {
+      const found = await model.inpaint(images, hidden, { ...how, completions });
+      console.log(
+        `${given.count} images | hidden | ${completions} completions each in ${given.out}: error per observed pixel ${
+          mean(found.errors).toPrecision(3)
+        }`,
+      );
+      return {
+        picture: {
+          images: rows([images, masked, found.images], size, given.count, completions),
+          columns: completions + 2,
+        },
+        tensors: foundTensors(found, { targets: images, masked }),
+      };
     };
   });
 }
@@ -186,20 +187,22 @@ export async function interpolateCommand(path: string, options: Partial<Interpol
   if (given.random !== undefined && given.images !== undefined) {
     throw new UsageError("expected --images or --random, found both");
   }
-  return await run(path, given, async (model, how) => {
-    const { config } = model;
+  return await run(path, given, async (config) => {
+    if (given.random === undefined) expectPairs(given.count);
     const between = given.random ?? await firstImages(config, given.images, given.count);
-    const { path: way } = given;
-    const found = await model.interpolate(between, {
-      ...how,
-      points: given.points,
-      ...(way === undefined ? {} : { path: way }),
-    });
-    const { pairs, points, height, width, channels, images } = found;
-    console.log(`${pairs} walks of ${points} images in ${given.out}`);
-    return {
-      picture: { images, columns: points },
-      tensors: new Map([["images", tensorOf([pairs, points, height, width, channels], images)]]),
+    return async (model, how) => {
+      const { path: way } = given;
+      const found = await model.interpolate(between, {
+        ...how,
+        points: given.points,
+        ...(way === undefined ? {} : { path: way }),
+      });
+      const { pairs, points, height, width, channels, images } = found;
+      console.log(`${pairs} walks of ${points} images in ${given.out}`);
+      return {
+        picture: { images, columns: points },
+        tensors: new Map([["images", tensorOf([pairs, points, height, width, channels], images)]]),
+      };
     };
   });
 }

@@ -20,6 +20,8 @@ export interface CheckpointHeader {
 /** A whole checkpoint. */
 export interface Checkpoint extends CheckpointHeader {
   readonly values: ReadonlyMap<string, Float32Array>;
+  /** Checksum of its tensors, if it was read from a file. */
+  readonly sha256?: string;
 }
 
 /**
@@ -56,6 +58,16 @@ export async function writeCheckpoint(
 }
 
 /**
+ * Reads what a checkpoint says of itself.
+ *
+ * @throws {CheckpointError} if it is no checkpoint
+ */
+export async function readCheckpointHeader(path: string): Promise<CheckpointHeader> {
+  await using file = await SafetensorsFile.open(path, { fail: CheckpointError });
+  return headerOf(path, file.metadata);
+}
+
+/**
  * Reads and checks a whole checkpoint: format, configuration, every tensor's name and shape, and the checksum.
  *
  * @throws {CheckpointError} saying what was expected and found
@@ -84,12 +96,13 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
     }
     values.set(name, value);
   }
-  if (digest.text() !== file.metadata.get("sha256")) {
+  const sha256 = digest.text();
+  if (sha256 !== file.metadata.get("sha256")) {
     throw new CheckpointError(
       `${path}: damaged: its content does not have the checksum that it was written with; use another checkpoint`,
     );
   }
-  return { ...header, values };
+  return { ...header, values, sha256 };
 }
 
 function headerOf(path: string, metadata: ReadonlyMap<string, string>): CheckpointHeader {

@@ -1,41 +1,9 @@
-/** Sampling and scoring with a model, batch by batch. */
+/** What everything that is done with a trained model checks. */
 import { DataError, UsageError } from "../errors.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { CoopFlowConfig } from "./config.ts";
-import type { Engine } from "./engine.ts";
 import type { Averaged } from "./programs/program.ts";
 import { averagedNetworks } from "./states.ts";
-
-/** Options of {@linkcode CoopFlow.sample}. */
-export interface SampleOptions {
-  /** Default: the configuration's. */
-  readonly seed?: number;
-  /** Index of the first image. */
-  readonly first?: number;
-  /** Use the live parameters even if there are averaged ones. */
-  readonly liveParameters?: boolean;
-  readonly signal?: AbortSignal;
-}
-
-/** Images [count, height, width, channels], values in [−1, 1]. */
-export interface Samples {
-  readonly count: number;
-  readonly height: number;
-  readonly width: number;
-  readonly channels: number;
-  /** The flow's proposals. */
-  readonly proposals: Float32Array<ArrayBuffer>;
-  /** What the Langevin chain made of them. */
-  readonly images: Float32Array<ArrayBuffer>;
-}
-
-/** Scores of images, one each. */
-export interface Densities {
-  /** −log₂ q(x)/D under the flow. */
-  readonly bitsPerDim: Float32Array<ArrayBuffer>;
-  /** f(x) under the EBM: larger = more likely. */
-  readonly energies: Float32Array<ArrayBuffer>;
-}
 
 const MAX_U32 = 0xffffffff;
 
@@ -73,68 +41,8 @@ export function parameters(config: CoopFlowConfig, live: boolean | undefined): {
   return live === true ? { averaged: {}, name: "live" } : { averaged: averagedNetworks(config), name: "averaged" };
 }
 
-function expectU32(what: string, value: number, least = 0): void {
+/** @throws {UsageError} if it isn't a whole number from `least` to 2³² − 1 */
+export function expectU32(what: string, value: number, least = 0): void {
   if (Number.isInteger(value) && value >= least && value <= MAX_U32) return;
   throw new UsageError(`${what}: expected a whole number from ${least} to ${MAX_U32}, found ${value}`);
-}
-
-/** Draws samples; see {@linkcode CoopFlow.sample}. */
-export async function drawSamples(
-  engine: Engine,
-  config: CoopFlowConfig,
-  count: number,
-  options: SampleOptions,
-): Promise<Samples> {
-  const { seed = config.seed, first = 0, signal } = options;
-  expectU32("count", count, 1);
-  expectU32("seed", seed);
-  expectU32("first", first);
-  expectU32("first + count", first + count);
-  const { height, width, channels } = config.data;
-  const { batch } = config.training;
-  const size = height * width * channels;
-  const { averaged, name } = parameters(config, options.liveParameters);
-  const program = await engine.program(`sample ${name}`, { kind: "sample", config, averaged });
-  const out = { proposals: new Float32Array(count * size), images: new Float32Array(count * size) };
-  // Batches begin at multiples of the batch size: an image is always computed at the same place of the same batch,
-  // so that its bits do not depend on how many others are asked for.
-  for (let start = first - first % batch; start < first + count; start += batch) {
-    const feeds = { key: Uint32Array.of(seed, 0, start, 0), step_size: config.langevin.sampleStepSize };
-    const fetches = await engine.run(program, feeds, signal);
-    const from = Math.max(first, start);
-    const to = Math.min(first + count, start + batch);
-    for (const kind of ["proposals", "images"] as const) {
-      const part = fetches[kind]?.subarray((from - start) * size, (to - start) * size);
-      if (part !== undefined) out[kind].set(part, (from - first) * size);
-    }
-  }
-  return { count, height, width, channels, ...out };
-}
-
-/** Scores images; see {@linkcode CoopFlow.density}. */
-export async function scoreImages(
-  engine: Engine,
-  config: CoopFlowConfig,
-  images: Float32Array,
-  options: { readonly seed?: number; readonly liveParameters?: boolean; readonly signal?: AbortSignal },
-): Promise<Densities> {
-  const { seed = config.seed, signal } = options;
-  expectU32("seed", seed);
-  const { height, width, channels } = config.data;
-  const { batch } = config.training;
-  const size = height * width * channels;
-  const count = images.length / size;
-  const { averaged, name } = parameters(config, options.liveParameters);
-  const program = await engine.program(`density ${name}`, { kind: "density", config, averaged });
-  const out = { bitsPerDim: new Float32Array(count), energies: new Float32Array(count) };
-  const data = new Float32Array(batch * size);
-  for (let first = 0; first < count; first += batch) {
-    const part = images.subarray(first * size, (first + batch) * size);
-    data.fill(0).set(part);
-    const fetches = await engine.run(program, { data, key: Uint32Array.of(seed, 0, first, 0) }, signal);
-    const n = part.length / size;
-    out.bitsPerDim.set(fetches["bits_per_dim"]?.subarray(0, n) ?? [], first);
-    out.energies.set(fetches["energy"]?.subarray(0, n) ?? [], first);
-  }
-  return out;
 }

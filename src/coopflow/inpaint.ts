@@ -35,8 +35,12 @@ export async function inpaintImages(
   return found;
 }
 
-/** 1 where a value is not hidden: [height, width, channels]. */
-function observed(config: CoopFlowConfig, hidden: ArrayLike<number | boolean>): Float32Array {
+/**
+ * 1 where a value is not hidden: [height, width, channels].
+ *
+ * @throws {DataError} if that is none of them, or all
+ */
+export function observed(config: CoopFlowConfig, hidden: ArrayLike<number | boolean>): Float32Array {
   const { size } = pixelsOf(config);
   const { height, width, channels } = config.data;
   if (hidden.length !== size) {

@@ -73,13 +73,17 @@ function pointBetween(from: Float32Array, to: Float32Array, t: number, path: "li
   return from.map((x, i) => a * x + b * to[i]!);
 }
 
+/** @throws {DataError} if `count` images are not pairs */
+export function expectPairs(count: number): void {
+  if (count % 2 === 0) return;
+  throw new DataError(`expected an even number of images to interpolate between, found ${count}`);
+}
+
 /** z of where the Langevin flow has to start to end at the images. */
 async function latentsOf(model: Searched, images: Float32Array, options: SearchOptions): Promise<Float32Array> {
   const { engine, config } = model;
   const count = images.length / pixelsOf(config).values;
-  if (count % 2 !== 0) {
-    throw new DataError(`expected an even number of images to interpolate between, found ${count}`);
-  }
+  expectPairs(count);
   const { starts } = await search(model, images, { defaults: INPAINTING }, options);
   const { averaged, name } = parameters(config, options.liveParameters);
   const program = await engine.program(`density ${name}`, { kind: "density", config, averaged });

@@ -6,20 +6,22 @@ import type { Dataset, Split } from "../data/dataset.ts";
 import type { DeviceInfo, DeviceOptions } from "../runtime/device.ts";
 import { type Checkpoint, readCheckpoint, writeCheckpoint } from "./checkpoint.ts";
 import { type CoopFlowConfig, type CoopFlowConfigInput, parseConfig } from "./config.ts";
+import { type Densities, type DensityOptions, scoreImages } from "./density.ts";
 import { Engine } from "./engine.ts";
 import type { FitEvent, SetUpEvent } from "./events.ts";
-import {
-  checkDataset,
-  checkImages,
-  type Densities,
-  drawSamples,
-  type SampleOptions,
-  type Samples,
-  scoreImages,
-} from "./inference.ts";
+import { checkDataset, checkImages } from "./inference.ts";
 import { inpaintImages, type InpaintOptions } from "./inpaint.ts";
 import { interpolateImages, type InterpolateOptions, type Interpolation } from "./interpolate.ts";
 import { checkFinite, iterationEvent, nextCounters } from "./iteration.ts";
+import {
+  drawSamples,
+  drawTrajectories,
+  type SampleBatch,
+  sampleBatches,
+  type SampleOptions,
+  type Samples,
+  type Trajectories,
+} from "./sampling.ts";
 import { type Counters, FRESH, learnScalars } from "./schedule.ts";
 import { type Found, reconstructImages, type SearchOptions } from "./search.ts";
 import { averagedNetworks, elements, freshValues, type ModelStates, modelStates } from "./states.ts";
@@ -40,15 +42,6 @@ export interface FitOptions {
    */
   readonly profile?: number;
   /** Ends learning; the model stays as the last complete iteration left it. */
-  readonly signal?: AbortSignal;
-}
-
-/** Options of {@linkcode CoopFlow.density}. */
-export interface DensityOptions {
-  /** Seed of the dequantization noise. Default: the configuration's. */
-  readonly seed?: number;
-  /** Use the live parameters even if there are averaged ones. */
-  readonly liveParameters?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -245,7 +238,26 @@ export class CoopFlow implements AsyncDisposable {
   }
 
   /**
-   * Bits per dimension under the flow, and energies under the EBM, of images.
+   * The images of {@linkcode sample} as they are drawn, a compiled batch at a time; the next batch is computed while one is used. Memory does not
+   * depend on the count.
+   *
+   * ```ts
+   * for await (const { first, images } of model.samples(50_000, { seed: 1 })) await keep(first, images);
+   * ```
+   */
+  async *samples(count: number, options: SampleOptions = {}): AsyncGenerator<SampleBatch, void, void> {
+    this.#expectInitialised("samples");
+    yield* sampleBatches(this.#engine, this.#config, count, options);
+  }
+
+  /** The images of {@linkcode sample} with every state of their chains: the proposal first, then one after each Langevin step. */
+  async trajectories(count: number, options: SampleOptions = {}): Promise<Trajectories> {
+    this.#expectInitialised("trajectories");
+    return await drawTrajectories(this.#engine, this.#config, count, options);
+  }
+
+  /**
+   * Bits per dimension under the flow (importance-weighted over `draws` of the dequantization noise), and energies under the EBM, of images.
    *
    * @param images [count, height, width, channels] values in [−1, 1]
    */

@@ -65,14 +65,15 @@ export function initialiseProgram(config: CoopFlowConfig, images: number): Model
   return initialise({ flow: flowConfigOf(config), batch: images });
 }
 
-/** A batch of samples. */
-export function sampleProgram(config: CoopFlowConfig, averaged: Averaged): ModelProgram {
+/** A batch of samples, with the chains' states if asked for. */
+export function sampleProgram(config: CoopFlowConfig, averaged: Averaged, trajectory: boolean): ModelProgram {
   return sample({
     ...modelConfigOf(config),
     batch: config.training.batch,
     chain: chainConfigOf(config),
     averaged,
     undoBound: config.sampling.undoBound,
+    trajectory,
   });
 }
 

@@ -17,7 +17,7 @@ export type ProgramRequest =
   & (
     | { readonly kind: "learn" }
     | { readonly kind: "initialise"; readonly images: number }
-    | { readonly kind: "sample"; readonly averaged: Averaged }
+    | { readonly kind: "sample"; readonly averaged: Averaged; readonly trajectory: boolean }
     | { readonly kind: "density"; readonly averaged: Averaged }
     | { readonly kind: "decode"; readonly averaged: Averaged }
     | { readonly kind: "reconstruct"; readonly averaged: Averaged; readonly batch: number; readonly masked: boolean }
@@ -33,7 +33,7 @@ export function buildProgram(request: ProgramRequest): ModelProgram {
     case "initialise":
       return initialiseProgram(config, request.images);
     case "sample":
-      return sampleProgram(config, request.averaged);
+      return sampleProgram(config, request.averaged, request.trajectory);
     case "density":
       return densityProgram(config, request.averaged);
     case "decode":

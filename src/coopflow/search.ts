@@ -2,7 +2,8 @@
 import { DataError, UsageError } from "../errors.ts";
 import type { CoopFlowConfig } from "./config.ts";
 import type { Engine } from "./engine.ts";
-import { drawSamples, parameters } from "./inference.ts";
+import { parameters } from "./inference.ts";
+import { drawSamples } from "./sampling.ts";
 
 /** How to search. */
 export interface SearchOptions {

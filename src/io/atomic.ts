@@ -19,6 +19,12 @@ export interface AtomicFile {
   write(bytes: Uint8Array): Promise<void>;
 }
 
+/** How a file is written. */
+export interface WriteOptions {
+  /** Wait until the file is on disk. Default true; false for what is made again if a power cut takes it. */
+  readonly sync?: boolean;
+}
+
 const TEMPORARY = /^\..*\.\d+-\d+\.tmp$/;
 let lastSerial = 0;
 
@@ -34,6 +40,7 @@ let lastSerial = 0;
 export async function writeAtomic(
   path: string,
   content: Uint8Array | ((file: AtomicFile) => Promise<void>),
+  { sync = true }: WriteOptions = {},
 ): Promise<void> {
   const folder = dirname(path);
   const { handle, temporary } = await system(path, () => createTemporary(folder, basename(path)));
@@ -42,7 +49,7 @@ export async function writeAtomic(
       const file = new SequentialFile(handle, path);
       if (typeof content === "function") await content(file);
       else await file.write(content);
-      await system(path, () => handle.sync());
+      if (sync) await system(path, () => handle.sync());
     } finally {
       await handle.close();
     }
@@ -51,7 +58,7 @@ export async function writeAtomic(
     await rm(temporary, { force: true }).catch(() => {});
     throw error;
   }
-  await system(path, () => syncFolder(folder));
+  if (sync) await system(path, () => syncFolder(folder));
 }
 
 /**
@@ -115,7 +122,12 @@ async function createTemporary(folder: string, name: string): Promise<{ handle: 
   }
 }
 
-async function system<T>(path: string, call: () => Promise<T>): Promise<T> {
+/**
+ * Does something to a file.
+ *
+ * @throws {CoopFlowError} naming path and reason if the system refuses
+ */
+export async function system<T>(path: string, call: () => Promise<T>): Promise<T> {
   try {
     return await call();
   } catch (error) {

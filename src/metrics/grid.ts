@@ -2,7 +2,7 @@
 
 import { DataError } from "../errors.ts";
 import { imageElements, type ImageSize } from "../data/dataset.ts";
-import type { Pixels } from "../io/png.ts";
+import type { Pixels, PixelSize } from "../io/png.ts";
 
 /** One grid of images. */
 export interface GridPanel extends ImageSize {
@@ -69,6 +69,56 @@ export function imageGrid(panels: readonly GridPanel[], options: GridOptions = {
     left += widths[index] ?? 0;
   }
   return picture;
+}
+
+/** Grids side by side whose images are fetched when their turn comes. */
+export interface GridSource extends ImageSize {
+  /** Images of each grid. */
+  readonly count: number;
+  /** Number of grids. */
+  readonly panels: number;
+  /** Images `first` … `first` + `count` − 1 of one of the grids. */
+  readonly read: (panel: number, first: number, count: number) => Promise<Float32Array>;
+}
+
+/** A picture that comes in parts. */
+export interface GridBands extends PixelSize {
+  /** Its rows of pixels, from top to bottom. */
+  readonly bands: AsyncIterable<Uint8Array>;
+}
+
+/** The picture that {@linkcode imageGrid} makes of the same images with its usual layout, without ever holding all of it. */
+export function gridBands(source: GridSource): GridBands {
+  const { count, panels, height: size, width, channels } = source;
+  const columns = Math.ceil(Math.sqrt(count));
+  const elements = imageElements(source);
+  const row = async (first: number): Promise<Pixels> => {
+    const filled = Math.min(columns, count - first);
+    const grids: GridPanel[] = [];
+    for (let panel = 0; panel < panels; panel++) {
+      // Images that the last row lacks are drawn as background.
+      const images = new Float32Array(columns * elements).fill(BACKGROUND / 127.5 - 1);
+      images.set(await source.read(panel, first, filled));
+      grids.push({ images, count: columns, height: size, width, channels });
+    }
+    return imageGrid(grids, { columns });
+  };
+  const scale = Math.ceil(DEFAULT_MIN_HEIGHT / size);
+  const rows = Math.ceil(count / columns);
+  const panelWidth = DEFAULT_SPACING + columns * (width * scale + DEFAULT_SPACING);
+  const picture: PixelSize = {
+    width: panels * panelWidth + (panels - 1) * DEFAULT_PANEL_GAP,
+    height: DEFAULT_SPACING + rows * (size * scale + DEFAULT_SPACING),
+    channels: channels === 3 ? 3 : 1,
+  };
+  async function* bands(): AsyncGenerator<Uint8Array> {
+    for (let r = 0; r < rows; r++) {
+      const { data } = await row(r * columns);
+      // The space above a row is the space below the one before it.
+      yield r === 0 ? data : data.subarray(DEFAULT_SPACING * picture.width * picture.channels);
+    }
+  }
+  return { ...picture, bands: bands() };
 }
 
 function drawSeparator(picture: Pixels, x: number): void {

@@ -46,7 +46,7 @@ describe("train and sample", () => {
         const { code, err } = await draw(...args);
         assertEquals(code, 0, err);
       }
-      assertEquals(namesIn(`${folder}/all`).length, 6);
+      assertEquals(namesIn(`${folder}/all`).length, 7); // grid.png and samples.json too
       const all = await readSafetensors(`${folder}/all.safetensors`);
       const averaged = await readSafetensors(`${folder}/averaged.safetensors`);
       assertEquals(all.tensors.get("images")?.shape, [5, 4, 4, 1]);

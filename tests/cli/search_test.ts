@@ -51,7 +51,7 @@ describe("reconstruct, inpaint and interpolate", () => {
       assertEquals(await pngSize(`${folder}/b.png`), [5 * 42 + 2, 2 * 42 + 2]);
       // The left half is bright, and hidden.
       const data = Uint8Array.from({ length: 16 }, (_, i) => (i % 4 < 2 ? 255 : 0));
-      await Deno.writeFile(`${folder}/mask.png`, await encodePng({ width: 4, height: 4, channels: 1, data }));
+      await Deno.writeFile(`${folder}/mask.png`, encodePng({ width: 4, height: 4, channels: 1, data }));
       await good("inpaint", "--count", "1", "--completions", "2", "--out", "b.safetensors", "--mask", "mask.png");
       const inpainted = (await readSafetensors(`${folder}/b.safetensors`)).tensors;
       const [masked, images] = ["masked", "images"].map((name) => toFloat32(inpainted.get(name)!)) as [

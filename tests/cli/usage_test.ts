@@ -52,13 +52,47 @@ const WRONG: readonly [name: string, args: string[], message: string][] = [
   [
     "an unknown kind of file",
     ["sample", "x", "--count", "1", "--out", "y.gif"],
-    "expected a folder, FILE.png or FILE.safetensors",
+    "expected a folder, FILE.png, FILE.apng or FILE.safetensors",
+  ],
+  [
+    "proposals that are there anyway",
+    ["sample", "x", "--count", "1", "--out", "y.safetensors", "--proposals"],
+    "--proposals: expected --out to be a folder or FILE.png, as safetensors files always hold them",
+  ],
+  [
+    "states of no chain",
+    ["sample", "x", "--count", "1", "--out", "y", "--states", "3"],
+    "--states: expected --trajectory",
+  ],
+  [
+    "chains in a folder",
+    ["sample", "x", "--count", "1", "--out", "y", "--trajectory"],
+    "--trajectory: expected --out to be FILE.png, FILE.apng or FILE.safetensors, found y",
+  ],
+  [
+    "an animation of nothing",
+    ["sample", "x", "--count", "1", "--out", "y.apng"],
+    "--out: expected --trajectory with FILE.apng",
   ],
   [
     "a grid of tensors",
     ["sample", "x", "--count", "1", "--out", "y.safetensors", "--grid"],
     "--grid: expected --out to be",
   ],
+];
+
+const COMMANDS = [
+  "train",
+  "data",
+  "sample",
+  "reconstruct",
+  "inpaint",
+  "interpolate",
+  "density",
+  "import",
+  "export",
+  "bench",
+  "parity",
 ];
 
 describe("wrong usage", () => {
@@ -77,9 +111,7 @@ describe("wrong usage", () => {
 });
 
 describe("--help", () => {
-  for (
-    const command of ["train", "sample", "reconstruct", "inpaint", "interpolate", "import", "export", "bench", "parity"]
-  ) {
+  for (const command of COMMANDS) {
     it(`of ${command} has an example`, async () => {
       const { code, out } = await run("/", [command, "--help"]);
       assertEquals(code, 0);
@@ -90,18 +122,6 @@ describe("--help", () => {
   it("loads none of the libraries that commands need", async () => {
     const { code, out } = await run("/", ["--help"], { COOPFLOW_LIBRARY: "/nowhere" });
     assertEquals(code, 0);
-    for (
-      const command of [
-        "train",
-        "sample",
-        "reconstruct",
-        "inpaint",
-        "interpolate",
-        "import",
-        "export",
-        "bench",
-        "parity",
-      ]
-    ) assert(out.includes(command));
+    for (const command of COMMANDS) assert(out.includes(command));
   });
 });

@@ -86,6 +86,40 @@ describe("CoopFlow", () => {
     assertEquals(live.images.length, whole.images.length);
   });
 
+  it("hands samples out batch by batch, the same images, and their chains", async () => {
+    await using model = await CoopFlow.create(TINY, THREADS);
+    await assertRejects(
+      () => Array.fromAsync(model.samples(3)),
+      UsageError,
+      "expected a model that has begun to learn",
+    );
+    await learn(model, 1);
+    const whole = await model.sample(11, { seed: 5 });
+    const batches = await Array.fromAsync(model.samples(9, { seed: 5, first: 2 }));
+    assertEquals(batches.map(({ first, count }) => [first, count]), [[2, 2], [4, 4], [8, 3]]);
+    for (const kind of ["images", "proposals"] as const) {
+      assertEquals(batches.flatMap((batch) => [...batch[kind]]), [...whole[kind].subarray(2 * 16)]);
+    }
+    for await (const { first } of model.samples(100, { seed: 5 })) if (first > 0) break;
+    assertEquals(await model.sample(11, { seed: 5 }), whole); // the batch that was begun is out of the way
+
+    const { states, trajectories, ...chains } = await model.trajectories(6, { seed: 5, first: 3 });
+    assertEquals([states, chains.images], [3, whole.images.subarray(3 * 16, 9 * 16)]);
+    for (let i = 0; i < 6; i++) {
+      const state = (t: number): Float32Array => trajectories.subarray((3 * i + t) * 16, (3 * i + t + 1) * 16);
+      assertEquals(state(0), chains.proposals.subarray(i * 16, (i + 1) * 16));
+      assertEquals(state(2), chains.images.subarray(i * 16, (i + 1) * 16));
+      assertNotEquals(state(1), state(2));
+    }
+    await assertRejects(() => model.trajectories(10_000_000), UsageError, "count: expected at most");
+    const controller = new AbortController();
+    await assertRejects(async () => {
+      for await (const { first } of model.samples(100, { signal: controller.signal })) {
+        if (first === 8) controller.abort();
+      }
+    }, CancelledError);
+  });
+
   it("scores images, a part of a batch like a whole one", async () => {
     await using model = await CoopFlow.create(TINY, THREADS);
     await learn(model, 1);
@@ -96,6 +130,16 @@ describe("CoopFlow", () => {
     const first = await model.density(images.subarray(0, 16));
     assertEquals(first.bitsPerDim[0], bitsPerDim[0]);
     assertEquals(first.energies[0], energies[0]);
+    // Later images alone, given the noise that they had.
+    const later = await model.density(images.subarray(4 * 16), { first: 4 });
+    assertEquals(later.bitsPerDim, bitsPerDim.subarray(4));
+
+    const one = await model.density(images, { draws: 1 });
+    assertEquals([one.bitsPerDim, one.oneDrawBitsPerDim], [bitsPerDim, bitsPerDim]);
+    const many = await model.density(images, { draws: 20 });
+    assertEquals(many.energies, energies);
+    many.bitsPerDim.forEach((bits, i) => assert(bits < many.oneDrawBitsPerDim[i]!));
+    await assertRejects(() => model.density(images, { draws: 0 }), UsageError, "draws: expected a whole number");
   });
 
   it("stops at a signal, as the last complete iteration left it", async () => {

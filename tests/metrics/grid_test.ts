@@ -1,7 +1,7 @@
 import { describe, it } from "@std/testing/bdd";
 import { assertEquals, assertThrows } from "@std/assert";
 import { DataError } from "../../src/errors.ts";
-import { type GridPanel, imageGrid } from "../../src/metrics/grid.ts";
+import { gridBands, type GridPanel, imageGrid } from "../../src/metrics/grid.ts";
 
 function panel(count: number, size: number, channels: number, value = 0): GridPanel {
   const images = new Float32Array(count * size * size * channels).fill(value);
@@ -73,4 +73,22 @@ describe("imageGrid", () => {
     assertThrows(() => imageGrid([panel(1, 8, 1)], { scale: 0 }), DataError, "scale to be a positive integer");
     assertThrows(() => imageGrid([panel(1, 8, 1)], { spacing: -1 }), DataError, "spacing to be a non-negative");
   });
+});
+
+describe("gridBands", () => {
+  for (const [count, panels, channels] of [[7, 1, 1], [5, 2, 3], [1, 2, 1], [9, 1, 3]] as const) {
+    it(`gives the picture of ${count} images in ${panels} panels of ${channels} channels`, async () => {
+      const size = { height: 3, width: 4, channels };
+      const values = Array.from(
+        { length: panels },
+        (_, p) => Float32Array.from({ length: count * 12 * channels }, (_, i) => Math.sin(i + p)),
+      );
+      const read = (p: number, first: number, n: number): Promise<Float32Array> =>
+        Promise.resolve(values[p]!.subarray(first * 12 * channels, (first + n) * 12 * channels));
+      const { bands, ...picture } = gridBands({ ...size, count, panels, read });
+      const data = (await Array.fromAsync(bands)).flatMap((band) => [...band]);
+      const whole = imageGrid(values.map((images) => ({ ...size, count, images })));
+      assertEquals({ ...picture, data }, { ...whole, data: [...whole.data] });
+    });
+  }
 });

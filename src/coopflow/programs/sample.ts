@@ -24,24 +24,27 @@ export interface SampleConfig extends ModelConfig {
   /** Undo the logit's 0.9, so that samples reach ±1 as data do (default: no, as in the reference). */
   readonly undoBound?: boolean;
   readonly given?: readonly GivenDraw[];
+  /** Also deliver the images that each Langevin step started from. */
+  readonly trajectory?: boolean;
 }
 
 /**
  * N samples in evaluation mode; image n depends on (seed, first sample + n) alone.
  *
  * Feeds: `key` u32[4] = (seed, 0, index of the first sample, 0), `step_size`; `z`, `noise` if given.
- * Fetches: `proposals`, `images` [N,H,W,C].
+ * Fetches: `proposals`, `images` [N,H,W,C], `trajectory` [T,N,H,W,C] if asked for.
  */
 export function sample(config: SampleConfig): ModelProgram {
   const g = new Graph();
-  const { batch, chain = LANGEVIN_DEFAULTS, averaged = {}, given = [], undoBound = false } = config;
+  const { batch, chain = LANGEVIN_DEFAULTS, averaged = {}, given = [], undoBound = false, trajectory = false } = config;
   const { flow, energy } = declareModels(g, config, averaged);
   const shape = imagesShape(config, batch);
   const key = (): Value => keyFeed(g);
   const proposals = flow.sample(evaluation(), latent(key, g, shape, "sample/z", given), { undoBound }).x;
   const moves = chainOptions(key, g, shape, chain, "sample/noise", given);
-  const run = langevin(g, (x) => energy.forward(x), proposals, moves);
+  const run = langevin(g, (x) => energy.forward(x), proposals, { ...moves, trajectory });
   g.fetch("proposals", proposals);
   g.fetch("images", run.x);
+  if (run.trajectory) g.fetch("trajectory", run.trajectory);
   return { graph: g, specs: [...flow.params.specs, ...energy.params.specs] };
 }
