@@ -51,6 +51,8 @@ export type {
   SamplesEvent,
   SetUpEvent,
   TrainEvent,
+  WarningEvent,
+  WarningKind,
 } from "./src/coopflow/events.ts";
 
 // ---- runs in a directory, checkpoints

@@ -67,6 +67,8 @@ class TextPrinter implements Printer {
         return this.#progress(event);
       case "samples":
         return this.#line(`iteration ${event.iteration}: samples in ${event.path}`);
+      case "warning":
+        return this.notice(`warning: iteration ${event.iteration}: ${event.message}; ${event.advice}`);
       case "report":
         for (const line of reportLines(event.report)) this.#line(line);
         return;

@@ -4,16 +4,16 @@ import { CancelledError, CoopFlowError } from "../errors.ts";
 import type { Dataset, Split } from "../data/dataset.ts";
 import { imageElements } from "../data/dataset.ts";
 import { fingerprintOf } from "../data/describe.ts";
-import { appendJsonLine } from "../io/json_lines.ts";
 import { writePng } from "../io/png.ts";
 import { imageGrid } from "../metrics/grid.ts";
 import { buildInfo, type DeviceOptions } from "../runtime/device.ts";
 import type { CoopFlowConfig } from "./config.ts";
-import type { CheckpointEvent, IterationEvent, SamplesEvent, TrainEvent } from "./events.ts";
+import type { CheckpointEvent, SamplesEvent, TrainEvent } from "./events.ts";
 import { checkDataset } from "./inference.ts";
 import { CoopFlow, type FitOptions } from "./model.ts";
 import { isMeasurable, measure } from "./report.ts";
 import type { Reading, RunDirectory, RunEnvironment } from "./run_directory.ts";
+import { RunLog } from "./run_log.ts";
 import { LIBRARY_VERSION } from "./version.ts";
 
 /** What a run needs. */
@@ -56,11 +56,13 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
     return;
   }
   await run.cutBack(model.counters.iteration);
+  const log = await RunLog.open(run, config, model.counters.iteration);
   const save = async (): Promise<CheckpointEvent> => {
     const { iteration } = model.counters;
     const path = run.checkpointPath(iteration);
     await model.save(path);
-    await run.prune();
+    await run.prune(config.training.keepCheckpoints);
+    await log.checkpoint(iteration);
     saved = iteration;
     return { type: "checkpoint", iteration, path };
   };
@@ -68,7 +70,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
   try {
     for await (const event of model.fit(data.train, fitOptions(iterations, options))) {
       // Logged before it is told: whoever listens may stop here.
-      if (event.type === "iteration") await appendJsonLine(run.metricsPath, metricsLine(event));
+      if (event.type === "iteration" || event.type === "warning") await log.record(event);
       yield event;
       if (event.type === "set-up" && saved === undefined) yield await save();
       if (event.type !== "iteration") continue;
@@ -86,11 +88,15 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
       await run.writeJson("report.json", report);
       yield { type: "report", report };
     } else await run.writeJson("report.json", { iteration: model.counters.iteration });
+    await log.finish(model.counters.iteration);
   } catch (error) {
     if (error instanceof CancelledError && model.counters.initialised && saved !== model.counters.iteration) {
       yield await save();
     }
+    await log.stop(model.counters.iteration, error);
     throw error;
+  } finally {
+    await log.stop(model.counters.iteration);
   }
 }
 
@@ -180,11 +186,6 @@ function expectSameModel(path: string, config: CoopFlowConfig, found: CoopFlowCo
 
 function fitOptions(iterations: number, { signal, profile = 0 }: TrainOptions): FitOptions {
   return { iterations, profile, ...(signal === undefined ? {} : { signal }) };
-}
-
-function metricsLine(event: IterationEvent): Record<string, number | boolean> {
-  const { iteration, seconds, dataSeconds, metrics } = event;
-  return { iteration, ...metrics, seconds: Number(seconds.toFixed(4)), dataSeconds: Number(dataSeconds.toFixed(6)) };
 }
 
 /** Writes the picture data | proposals | revised. */

@@ -45,8 +45,9 @@ caption{text-align:left;color:var(--soft);padding-bottom:.3rem}
 th,td{text-align:left;vertical-align:top;padding:.3rem 1.4rem .3rem 0;border-bottom:1px solid var(--rule)}
 th{font-weight:600}
 .n{text-align:right;font-variant-numeric:tabular-nums}
-dl{display:grid;grid-template-columns:fit-content(45%) 1fr;gap:.2rem 1.4rem;font-size:.9rem;margin:0 0 1rem}
-dt{color:var(--soft)}
+dl{columns:22rem;column-gap:2rem;font-size:.85rem;margin:0 0 1rem}
+dl div{display:grid;grid-template-columns:1fr 1fr;gap:1rem;break-inside:avoid;padding:.1rem 0}
+dt{color:var(--soft);overflow-wrap:anywhere}
 dd{margin:0;overflow-wrap:anywhere}
 .tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr));gap:.7rem;margin:0 0 1rem}
 .tiles div{background:var(--panel);border-radius:8px;padding:.6rem .8rem;min-width:0}

@@ -25,9 +25,11 @@ function isNumeric(cell: Content): boolean {
   return cell === undefined || typeof cell === "number" || (typeof cell === "string" && /^([−+-]?\d|–?$)/.test(cell));
 }
 
-/** Names with what they stand for. */
+/** Names with what they stand for, in as many columns as there is room for. */
 export function facts(entries: Iterable<readonly [name: string, value: Content]>): Html {
-  return markup`<dl>${Array.from(entries, ([name, value]) => markup`<dt>${name}</dt><dd>${value}</dd>\n`)}</dl>`;
+  return markup`<dl>${
+    Array.from(entries, ([name, value]) => markup`<div><dt>${name}</dt><dd>${value}</dd></div>\n`)
+  }</dl>`;
 }
 
 /** A number that stands out. */

@@ -3,6 +3,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type CoopFlowConfig, parseConfig } from "../../src/coopflow/config.ts";
 import type { TrainEvent } from "../../src/coopflow/events.ts";
 import { listCheckpoints, RunDirectory } from "../../src/coopflow/run_directory.ts";
+import { readRunState } from "../../src/coopflow/run_state.ts";
 import { train } from "../../src/coopflow/trainer.ts";
 import { CancelledError, CheckpointError, CoopFlowError, UsageError } from "../../src/errors.ts";
 import { namesIn, withFolder } from "../io/support.ts";
@@ -44,9 +45,11 @@ describe("train", () => {
         "config.json",
         "environment.json",
         "metrics.jsonl",
+        "report.html",
         "report.json",
         "samples",
         "schema.json",
+        "state.json",
       ]);
       assertEquals(namesIn(`${folder}/checkpoints`), ["iteration_4.safetensors", "iteration_6.safetensors"]);
       assertEquals(namesIn(`${folder}/samples`), ["iteration_3.png", "iteration_6.png"]);
@@ -113,6 +116,13 @@ describe("train", () => {
     });
   });
 
+  it("keeps as many checkpoints as it is told", async () => {
+    await withFolder(async (folder) => {
+      await run(folder, { config: parseConfig({ ...TINY, training: { ...TINY.training, keepCheckpoints: 3 } }) });
+      assertEquals((await listCheckpoints(folder)).map(({ iteration }) => iteration), [2, 4, 6]);
+    });
+  });
+
   it("refuses a configuration of another architecture", async () => {
     await withFolder(async (folder) => {
       await run(folder, { stop: (event) => event.type === "checkpoint" });
@@ -145,6 +155,59 @@ describe("train", () => {
       assert(before.length > 0);
       await assertRejects(() => run(folder, { config: wild }), CoopFlowError, "expected finite values");
       assertEquals(await listCheckpoints(folder), before);
+    });
+  });
+});
+
+describe("a run's state", () => {
+  const state = async (path: string): Promise<unknown[]> => {
+    const found = await readRunState(path);
+    return [found?.state, found?.iteration, found?.iterations, found?.reason];
+  };
+
+  it("is finished, or interrupted when whoever listened left or cancelled", async () => {
+    await withFolder(async (folder) => {
+      await run(folder, { stop: (event) => event.type === "iteration" && event.iteration === 3 });
+      assertEquals(await state(folder), ["interrupted", 3, 6, undefined]);
+      const controller = new AbortController();
+      controller.abort();
+      await assertRejects(() => run(folder, { signal: controller.signal }), CancelledError);
+      assertEquals(await state(folder), ["interrupted", 2, 6, undefined]);
+      const before = await readRunState(folder);
+      await run(folder);
+      assertEquals(await state(folder), ["finished", 6, 6, undefined]);
+      const after = await readRunState(folder);
+      assertEquals(after?.started, before?.started);
+      assert((after?.seconds ?? 0) > (before?.seconds ?? 0));
+    });
+  });
+
+  it("is failed, with the reason, which the page shows", async () => {
+    await withFolder(async (folder) => {
+      const wild = parseConfig({
+        ...TINY,
+        training: { ...TINY.training, iterations: 60, flow: { lr: 1e30, warmUp: 4 } },
+      });
+      const error = await assertRejects(
+        () => run(folder, { config: wild }),
+        CoopFlowError,
+        "the largest parameter is in flow.",
+      );
+      const [condition, , , reason] = await state(folder);
+      assertEquals([condition, reason], ["failed", error.message]);
+      assert((await Deno.readTextFile(`${folder}/report.html`)).includes("expected finite values"));
+    });
+  });
+
+  it("is running while it does", async () => {
+    await withFolder(async (folder) => {
+      let found: unknown[] = [];
+      const directory = await RunDirectory.create(folder, config);
+      await using held = directory;
+      for await (const event of train({ run: held, config, data, dataPath: null, ...THREADS, reportImages: 12 })) {
+        if (event.type === "checkpoint" && event.iteration === 4) found = await state(folder);
+      }
+      assertEquals(found, ["running", 4, 6, undefined]);
     });
   });
 });
