@@ -1,8 +1,9 @@
 /** The commands and their options. */
 import type { Command, OptionValues } from "commander";
+import { FIGURES } from "../coopflow/figures.ts";
 import type { PresetName } from "../coopflow/presets.ts";
 import { LIBRARY_VERSION } from "../coopflow/version.ts";
-import { imageSize, listOf, oneOf, positiveNumber, PROFILED_ITERATIONS, wholeNumber } from "./options.ts";
+import { imageSize, listOf, namesOf, oneOf, positiveNumber, PROFILED_ITERATIONS, wholeNumber } from "./options.ts";
 
 type Commander = typeof import("commander");
 
@@ -215,8 +216,6 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
     devices(
       command
         .argument("<run>", "run directory, or a checkpoint file")
-        .option("--images <path>", "data set; without it the built-in digits that are held out")
-        .option("--count <n>", "how many of its images (default: all)", FIRST_COUNT)
         .option("--seed <n>", "seed of what is drawn (default: the run's)", SEED)
         .option("--live-parameters", "the live parameters even if there are averaged ones")
         .option("--json", "one line of JSON on standard output instead of the text"),
@@ -229,6 +228,8 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
       "deno task density runs/digits-1 --draws 16 --against noise --against inverted",
     ),
   )
+    .option("--images <path>", "data set; without it the built-in digits that are held out")
+    .option("--count <n>", "how many of its images (default: all)", FIRST_COUNT)
     .option("--draws <k>", "draws of the dequantization noise of each image, importance-weighted", FIRST_COUNT)
     .option(
       "--against <path|noise|inverted>",
@@ -239,6 +240,54 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
     .option("--out <file.csv>", "each image's scores")
     .action(async (run: string, options: OptionValues) =>
       done(await (await import("./density.ts")).densityCommand(run, options))
+    );
+
+  judging(
+    define(
+      "evaluate",
+      "Judge a model: bits/dim, distances to real images, energies, copies of training images, reconstruction",
+      "deno task evaluate runs/digits-1",
+    ),
+  )
+    .option("--images <path>", "data set; without it the built-in digits that are held out")
+    .option("--count <n>", "how many of its images (default: all)", FIRST_COUNT)
+    .option(
+      "--samples <n>",
+      "generated images of each kind (default: as many as real ones, at least 1,000)",
+      wholeNumber(2),
+    )
+    .option("--figures <names>", `some of ${FIGURES.join(", ")}, with commas (default: all)`, namesOf(...FIGURES))
+    .option(
+      "--features <digits|file.onnx>",
+      "features beside the pixels: the built-in digit network, or a network of yours; may be repeated (default: digits' for digits)",
+      listOf,
+      [],
+    )
+    .option(
+      "--value-range <range>",
+      "what an ONNX network takes: 0..1, -1..1 or 0..255 (default: 0..1)",
+      oneOf("0..1", "-1..1", "0..255"),
+    )
+    .option("--statistics <file.npz>", "real images' mu and sigma, as pytorch-fid saves them, for the Fréchet distance")
+    .option("--out <file.json>", "where results go (default: evaluation.json in the run)")
+    .action(async (run: string, options: OptionValues) =>
+      done(await (await import("./evaluate.ts")).evaluateCommand(run, options))
+    );
+
+  judging(
+    define(
+      "diagnose",
+      "Check what a model has learnt: moment matching, learning, Langevin chains step by step",
+      "deno task diagnose runs/digits-1 --steps 2000 --out chains.png",
+    ),
+  )
+    .option("--images <path>", "data set that it learnt from; without it the built-in digits")
+    .option("--count <n>", "how many of its images (default: all, or 1500)", FIRST_COUNT)
+    .option("--chains <n>", "Langevin chains (default: 64)", FIRST_COUNT)
+    .option("--steps <n>", "steps of each chain (default: 2000)", wholeNumber(1, 1_000_000))
+    .option("--out <file.png>", "the states of some chains: a row each")
+    .action(async (run: string, options: OptionValues) =>
+      done(await (await import("./diagnose.ts")).diagnoseCommand(run, options))
     );
 
   define(

@@ -2,7 +2,7 @@
 import { type CoopFlowConfig, parseConfig } from "../coopflow/config.ts";
 import { UsageError } from "../errors.ts";
 import { checkDataset } from "../coopflow/inference.ts";
-import { type Dataset, imageElements, type Split } from "../data/dataset.ts";
+import { type Dataset, readImages, type Split } from "../data/dataset.ts";
 import { digits } from "../data/digits.ts";
 import { openDataset, type OpenedDataset, type OpenOptions, unusableText } from "../data/open.ts";
 import type { NamedConfig } from "./config_source.ts";
@@ -109,18 +109,22 @@ export async function builtIn(config: CoopFlowConfig, option = "--data"): Promis
 /** Images to use a trained model on. Close it, or declare it with `using`. */
 export interface GivenImages extends Disposable {
   readonly data: Dataset;
+  /** Which part of the data set they are. */
+  readonly part: keyof Split;
 }
 
 /**
- * The images of a data set, held-out ones if there are any.
+ * The images of a data set.
  *
  * @param path the data set; absent: the built-in digits
+ * @param part which images: those to learn from, or, if there are any, those that are held out
  * @param option the option that gave it, for errors
  * @throws {DataError} if they are not of the configuration's size
  */
 export async function givenImages(
   config: CoopFlowConfig,
   path: string | undefined,
+  part: keyof Split = "heldout",
   option = "--images",
 ): Promise<GivenImages> {
   const { height, width, channels, levels } = config.data;
@@ -129,9 +133,9 @@ export async function givenImages(
     : await openDataset(path, { height, width, channels, levels });
   const close = (): void => opened.close?.();
   try {
-    const data = opened.heldout ?? opened.train;
+    const data = opened[part] ?? opened.train;
     checkDataset(config, data);
-    return { data, [Symbol.dispose]: close };
+    return { data, part: opened[part] === undefined ? "train" : part, [Symbol.dispose]: close };
   } catch (error) {
     close();
     throw error;
@@ -146,14 +150,6 @@ export async function givenImages(
 export function usedImages(data: Dataset, count: number | undefined): number {
   if (count === undefined || count <= data.count) return count ?? data.count;
   throw new UsageError(`--count: expected at most the ${data.count} images of ${data.name}, found ${count}`);
-}
-
-/** Images `first` … `first` + `count` − 1: [count, height, width, channels] in [−1, 1]. */
-export function readImages(data: Dataset, first: number, count: number): Float32Array<ArrayBuffer> {
-  const size = imageElements(data);
-  const images = new Float32Array(count * size);
-  for (let i = 0; i < count; i++) data.read(first + i, images, i * size);
-  return images;
 }
 
 /** The first `count` of {@linkcode givenImages}. */

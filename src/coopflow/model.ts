@@ -7,6 +7,14 @@ import type { DeviceInfo, DeviceOptions } from "../runtime/device.ts";
 import { type Checkpoint, readCheckpoint, writeCheckpoint } from "./checkpoint.ts";
 import { type CoopFlowConfig, type CoopFlowConfigInput, parseConfig } from "./config.ts";
 import { type Densities, type DensityOptions, scoreImages } from "./density.ts";
+import {
+  type ChainDiagnostics,
+  type ChainOptions,
+  type LayerMoments,
+  matchMoments,
+  type MomentOptions,
+  watchChains,
+} from "./diagnose.ts";
 import { Engine } from "./engine.ts";
 import type { FitEvent, SetUpEvent } from "./events.ts";
 import { checkDataset, checkImages } from "./inference.ts";
@@ -283,6 +291,28 @@ export class CoopFlow implements AsyncDisposable {
     this.#expectInitialised("density");
     checkImages(this.#config, images);
     return await scoreImages(this.#engine, this.#config, images, options);
+  }
+
+  /** What Langevin chains of any length do, step by step, starting from the proposals of {@linkcode sample}. */
+  async chain(count: number, options: ChainOptions = {}): Promise<ChainDiagnostics> {
+    this.#expectInitialised("chain");
+    return await watchChains({ engine: this.#engine, config: this.#config }, count, options);
+  }
+
+  /**
+   * How far the energy is from its maximum of the likelihood, layer by layer: there E_data[∂f/∂θ] = E_synthesised[∂f/∂θ].
+   *
+   * @param data [count, height, width, channels] values in [−1, 1]
+   * @param synthesised as many or more or fewer, such as the images of {@linkcode sample}
+   */
+  async momentMatching(
+    data: Float32Array,
+    synthesised: Float32Array,
+    options: MomentOptions = {},
+  ): Promise<LayerMoments[]> {
+    this.#expectInitialised("momentMatching");
+    for (const images of [data, synthesised]) checkImages(this.#config, images);
+    return await matchMoments({ engine: this.#engine, config: this.#config }, data, synthesised, options);
   }
 
   /**

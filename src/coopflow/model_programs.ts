@@ -2,12 +2,14 @@
 import type { CompileOptions } from "../compile/compile.ts";
 import type { CoopFlowConfig } from "./config.ts";
 import { energyConfigOf, flowConfigOf } from "./config.ts";
+import { chain, CHAIN_PART } from "./programs/chain.ts";
 import { density } from "./programs/density.ts";
 import { initialise } from "./programs/initialise.ts";
 import { learn } from "./programs/learn.ts";
 import type { AdamOptions } from "../optim/adam.ts";
 import type { OptimizerSettings } from "./schedule.ts";
 import type { Averaged, ChainConfig, ModelConfig, ModelProgram } from "./programs/program.ts";
+import { moments } from "./programs/moments.ts";
 import { reconstruct } from "./programs/reconstruct.ts";
 import { sample } from "./programs/sample.ts";
 import type { FlowOptimizerConfig, OptimizerConfig } from "./programs/updates.ts";
@@ -106,4 +108,23 @@ export function reconstructProgram(
 /** Likelihoods and energies of a batch of images. */
 export function densityProgram(config: CoopFlowConfig, averaged: Averaged): ModelProgram {
   return density({ ...modelConfigOf(config), batch: config.training.batch, averaged });
+}
+
+/** A part of a Langevin chain, with what each step does. */
+export function chainProgram(config: CoopFlowConfig, averaged: Averaged): ModelProgram {
+  return chain({
+    energy: energyConfigOf(config),
+    batch: config.training.batch,
+    chain: { ...chainConfigOf(config), steps: CHAIN_PART },
+    averaged: averaged.energy ?? false,
+  });
+}
+
+/** Gradients of the energies' sum with respect to each trained tensor. */
+export function momentsProgram(config: CoopFlowConfig, averaged: Averaged): ModelProgram {
+  return moments({
+    energy: energyConfigOf(config),
+    batch: config.training.batch,
+    averaged: averaged.energy ?? false,
+  });
 }

@@ -1,10 +1,12 @@
 /** Programs by description: plain data that another thread can build the graph from. */
 import type { CoopFlowConfig } from "./config.ts";
 import {
+  chainProgram,
   decodeProgram,
   densityProgram,
   initialiseProgram,
   learnProgram,
+  momentsProgram,
   reconstructProgram,
   sampleProgram,
 } from "./model_programs.ts";
@@ -21,6 +23,8 @@ export type ProgramRequest =
     | { readonly kind: "density"; readonly averaged: Averaged }
     | { readonly kind: "decode"; readonly averaged: Averaged }
     | { readonly kind: "reconstruct"; readonly averaged: Averaged; readonly batch: number; readonly masked: boolean }
+    | { readonly kind: "chain"; readonly averaged: Averaged }
+    | { readonly kind: "moments"; readonly averaged: Averaged }
     | { readonly kind: "phase"; readonly phase: Phase }
   );
 
@@ -40,6 +44,10 @@ export function buildProgram(request: ProgramRequest): ModelProgram {
       return decodeProgram(config, request.averaged);
     case "reconstruct":
       return reconstructProgram(config, request.averaged, request);
+    case "chain":
+      return chainProgram(config, request.averaged);
+    case "moments":
+      return momentsProgram(config, request.averaged);
     case "phase":
       return phaseProgram(config, request.phase);
   }

@@ -1,10 +1,10 @@
 /** The Langevin flow: short-run MCMC on the energy-based model, started from given images (CoopFlow §3.2). */
 import { grad } from "../autodiff/grad.ts";
-import { fill, map, mul, normal, repeat, scalar, sum } from "../graph/build.ts";
+import { fill, map, mul, normal, repeat, reshape, scalar, sum } from "../graph/build.ts";
 import { E, type Expr } from "../graph/expr.ts";
 import { UsageError } from "../errors.ts";
 import type { Graph, Value } from "../graph/graph.ts";
-import { formatShape, sameShape } from "../graph/shape.ts";
+import { formatShape, numel, sameShape } from "../graph/shape.ts";
 
 /** How a chain moves. */
 export interface LangevinOptions {
@@ -26,6 +26,20 @@ export interface LangevinOptions {
   readonly energies?: boolean;
   /** Also deliver where each step started from. */
   readonly trajectory?: boolean;
+  /** Also deliver what each step did, with distances from these images. */
+  readonly watch?: Value;
+}
+
+/** What each step did to each image, [T,N] each. */
+export interface StepStatistics {
+  /** ‖∇f‖ where the step started. */
+  readonly slopeNorm: Value;
+  /** Share of the elements whose move was clamped. */
+  readonly clampedMoves: Value;
+  /** Share of the elements that the range stopped. */
+  readonly clampedPixels: Value;
+  /** Root mean square of the difference between where the step started and the images of `watch`. */
+  readonly distance: Value;
 }
 
 /** The reference's chain, apart from the step size. */
@@ -39,6 +53,41 @@ export interface LangevinResult {
   readonly energies?: Value;
   /** Images [T,N,H,W,C] that each step started from, if asked for. */
   readonly trajectory?: Value;
+  /** If asked for. */
+  readonly steps?: StepStatistics;
+}
+
+/** Σ over each image of what an expression gives, [N]. */
+function sums(operands: readonly Value[], of: (...operands: Expr[]) => Expr): Value {
+  const [n, ...rest] = operands[0]!.shape;
+  return reshape(sum(map(operands, of), rest.map((_, i) => i + 1)), [n!]);
+}
+
+/** {@linkcode StepStatistics} of one step, [N] each, in the order of their names there. */
+function statistics(
+  { x, slope, half, noise, origin }: {
+    readonly x: Value;
+    readonly slope: Value;
+    readonly half: Value;
+    /** δ and ε. */
+    readonly noise: readonly Value[];
+    readonly origin: Value;
+  },
+  { moveClamp = Infinity, range: [low, high] = [-Infinity, Infinity] }: LangevinOptions,
+): Value[] {
+  const elements = numel(x.shape) / x.shape[0]!;
+  const root = (v: Value, scale: number): Value => map([v], (a) => E.sqrt(E.mul(a, scale)));
+  const outside = (v: Expr, least: number, most: number): Expr => E.max(E.lt(v, least), E.lt(most, v));
+  const share = (v: Value): Value => mul(v, 1 / elements);
+  return [
+    root(sums([slope], E.square), 1),
+    share(sums([slope, half], (s, h) => outside(E.mul(h, s), -moveClamp, moveClamp))),
+    share(sums([x, slope, half, ...noise], (a, s, h, d?: Expr, e?: Expr) => {
+      const y = E.add(a, E.clamp(E.mul(h, s), -moveClamp, moveClamp));
+      return outside(d && e ? E.add(y, E.mul(d, e)) : y, low, high);
+    })),
+    root(sums([x, origin], (a, o) => E.square(E.sub(a, o))), 1 / elements),
+  ];
 }
 
 function noiseOf(x0: Value, options: LangevinOptions): { given?: Value; draw?: () => Value } {
@@ -75,17 +124,29 @@ export function langevin(g: Graph, energy: (x: Value) => Value, x0: Value, optio
     const f = g.scoped("langevin", () => energy(x!));
     const [slope] = grad(scalar(sum(f)), [x!]);
     const eps = scanned[0] ?? draw?.();
-    const operands = [x!, slope!, half, ...(eps ? [delta, eps] : [])];
+    const noise = eps ? [delta, eps] : [];
+    const operands = [x!, slope!, half, ...noise];
     const next = map(operands, (a, s, h, d?: Expr, e?: Expr) => {
       const move = E.mul(h!, s!);
       let y = E.add(a!, moveClamp === undefined ? move : E.clamp(move, -moveClamp, moveClamp));
       if (d && e) y = E.add(y, E.mul(d, e));
       return range ? E.clamp(y, range[0], range[1]) : y;
     });
-    return { carried: [next], stacked: [...(options.energies ? [f] : []), ...(options.trajectory ? [x!] : [])] };
+    const stacked = [
+      ...(options.energies ? [f] : []),
+      ...(options.trajectory ? [x!] : []),
+      ...(options.watch ? statistics({ x: x!, slope: slope!, half, noise, origin: options.watch }, options) : []),
+    ];
+    return { carried: [next], stacked };
   }, given ? { scanned: [given] } : {});
   const stacked = [...loop.stacked];
   const energies = options.energies ? { energies: stacked.shift()! } : {};
   const trajectory = options.trajectory ? { trajectory: stacked.shift()! } : {};
-  return { x: loop.carried[0]!, ...energies, ...trajectory };
+  const [slopeNorm, clampedMoves, clampedPixels, distance] = stacked;
+  const watched = options.watch
+    ? {
+      steps: { slopeNorm: slopeNorm!, clampedMoves: clampedMoves!, clampedPixels: clampedPixels!, distance: distance! },
+    }
+    : {};
+  return { x: loop.carried[0]!, ...energies, ...trajectory, ...watched };
 }

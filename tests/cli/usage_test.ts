@@ -91,6 +91,7 @@ const COMMANDS = [
   "inpaint",
   "interpolate",
   "density",
+  "diagnose",
   "import",
   "export",
   "bench",

@@ -15,10 +15,11 @@ const normalEnergy = (x: Value): Value => reshape(sum(map([x], (a) => E.mul(-0.5
 
 function chain(options: (g: Graph) => LangevinOptions, feeds: Record<string, ArrayLike<number>> = {}) {
   const g = new Graph();
-  const { x, energies, trajectory } = langevin(g, normalEnergy, feed(g, "x", SHAPE), options(g));
+  const { x, energies, trajectory, steps } = langevin(g, normalEnergy, feed(g, "x", SHAPE), options(g));
   g.fetch("x", x);
   if (energies) g.fetch("energies", energies);
   if (trajectory) g.fetch("trajectory", trajectory);
+  for (const [name, value] of Object.entries(steps ?? {})) g.fetch(name, value);
   return interpret(g, { feeds: { x: START, ...feeds } }).fetches;
 }
 
@@ -41,6 +42,26 @@ describe("langevin", () => {
   it("clamps the move, then the range", () => {
     near(chain(() => ({ steps: 1, stepSize: 1, moveClamp: 0.1 })).x!, [0.9, -1.9, 0.4, 0.15]);
     near(chain(() => ({ steps: 1, stepSize: 1, moveClamp: 0.1, range: [-1, 0.3] })).x!, [0.3, -1, 0.3, 0.15]);
+  });
+
+  it("tells what each step does, when watched", () => {
+    const out = chain((g) => ({
+      steps: 2,
+      stepSize: 1,
+      moveClamp: 0.3,
+      range: [-1.65, 0.8],
+      watch: feed(g, "origin", SHAPE),
+    }), { origin: [0, 0, 0.5, 0.5] });
+    // [1, −2], [0.5, 0.25] → moves −0.5 and 1, clamped; −0.25 and −0.125, not → [0.7, −1.65 after the range], [0.25, 0.125].
+    const images = [[[1, -2], [0.5, 0.25]], [[0.7, -1.65], [0.25, 0.125]]];
+    near(out.slopeNorm!, images.flat().map(([a, b]) => Math.hypot(a!, b!)));
+    near(out.clampedMoves!, [1, 0, 1, 0]);
+    near(out.clampedPixels!, [0.5, 0, 0, 0]);
+    near(
+      out.distance!,
+      images.flatMap(([p, q]) => [Math.hypot(...p!) / Math.SQRT2, Math.hypot(q![0]! - 0.5, q![1]! - 0.5) / Math.SQRT2]),
+    );
+    near(out.x!, [0.4, -1.35, 0.125, 0.0625]);
   });
 
   it("adds δ·ε after clamping the move", () => {
