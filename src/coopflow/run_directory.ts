@@ -1,5 +1,5 @@
 /**
- * A run directory: `config.json` with its `schema.json`, `environment.json`, `state.json`, `metrics.jsonl`, `samples/`, `checkpoints/`, `report.json`,
+ * A run directory: `config.json` with its `schema.json`, `environment.json`, `state.json`, `metrics.jsonl`, `events.out.tfevents.…`, `samples/`, `checkpoints/`, `report.json`,
  * `report.html` and, while a process works on it, `lock`.
  */
 import { mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises";

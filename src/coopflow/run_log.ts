@@ -1,9 +1,11 @@
 /** What a run tells of itself in its directory while it learns: its state, its figures and its page. */
+import { basename, resolve } from "node:path";
 import { CancelledError } from "../errors.ts";
 import { appendJsonLine } from "../io/json_lines.ts";
 import type { CoopFlowConfig } from "./config.ts";
 import type { IterationEvent, WarningEvent } from "./events.ts";
 import type { RunDirectory } from "./run_directory.ts";
+import { RunEvents } from "./run_events.ts";
 import { writeRunPage } from "./run_page.ts";
 import { readStateFile, type RunCondition, type RunState } from "./run_state.ts";
 
@@ -12,9 +14,21 @@ const PAGE_SHARE = 300;
 /** How long the first page is taken to take, in seconds. */
 const FIRST_PAGE = 0.1;
 
+/** Samples with a picture of them. */
+export interface LoggedSamples {
+  readonly png: Uint8Array;
+  /** Of the picture. */
+  readonly height: number;
+  readonly width: number;
+  /** Values of the proposals, and of the revised images. */
+  readonly proposals: Float32Array;
+  readonly images: Float32Array;
+}
+
 /** Keeps the log of one call of `train`. */
 export class RunLog {
   readonly #run: RunDirectory;
+  readonly #events: RunEvents;
   readonly #iterations: number;
   readonly #started: string;
   readonly #before: number;
@@ -23,16 +37,18 @@ export class RunLog {
   #pageSeconds = FIRST_PAGE;
   #closed = false;
 
-  private constructor(run: RunDirectory, iterations: number, before: RunState | undefined) {
+  private constructor(run: RunDirectory, events: RunEvents, iterations: number, before: RunState | undefined) {
     this.#run = run;
+    this.#events = events;
     this.#iterations = iterations;
     this.#started = before?.started ?? new Date().toISOString();
     this.#before = before?.seconds ?? 0;
   }
 
   /** Goes on with the log of a run whose files have been cut back to `iteration`. */
-  static async open(run: RunDirectory, { training }: CoopFlowConfig, iteration: number): Promise<RunLog> {
-    const log = new RunLog(run, training.iterations, await readStateFile(run.path));
+  static async open(run: RunDirectory, config: CoopFlowConfig, iteration: number): Promise<RunLog> {
+    const events = await RunEvents.open(run.path, basename(resolve(run.path)), config, iteration);
+    const log = new RunLog(run, events, config.training.iterations, await readStateFile(run.path));
     await log.#writeState("running", iteration);
     return log;
   }
@@ -40,6 +56,22 @@ export class RunLog {
   /** After an iteration, or a warning. */
   async record(event: IterationEvent | WarningEvent): Promise<void> {
     await appendJsonLine(this.#run.metricsPath, event.type === "iteration" ? metricsLine(event) : warningLine(event));
+    if (event.type === "iteration") await this.#events.add(event.iteration, scalarsOf(event));
+  }
+
+  /** After samples were drawn; `png` shows them. */
+  async samples(iteration: number, { png, height, width, proposals, images }: LoggedSamples): Promise<void> {
+    await this.#events.add(iteration, [
+      { tag: "samples", png, height, width },
+      { tag: "pixels/proposals", values: proposals },
+      { tag: "pixels/revised", values: images },
+    ]);
+    await this.#events.flush();
+  }
+
+  /** Before a checkpoint, so that the logs reach as far as it. */
+  async flush(): Promise<void> {
+    await this.#events.flush();
   }
 
   /** After a checkpoint. */
@@ -69,6 +101,7 @@ export class RunLog {
 
   async #end(state: RunCondition, iteration: number, reason?: string): Promise<void> {
     this.#closed = true;
+    await this.#events.flush();
     await this.#writeState(state, iteration, reason);
     await this.#writePage();
   }
@@ -93,6 +126,10 @@ export class RunLog {
     this.#pageAt = performance.now();
     this.#pageSeconds = (this.#pageAt - begin) / 1000;
   }
+}
+
+function scalarsOf({ metrics, seconds, dataSeconds }: IterationEvent): { tag: string; scalar: number }[] {
+  return Object.entries({ ...metrics, seconds, dataSeconds }).map(([tag, value]) => ({ tag, scalar: Number(value) }));
 }
 
 function metricsLine(event: IterationEvent): Record<string, number | boolean> {

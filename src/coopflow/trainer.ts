@@ -4,7 +4,8 @@ import { CancelledError, CoopFlowError } from "../errors.ts";
 import type { Dataset, Split } from "../data/dataset.ts";
 import { imageElements } from "../data/dataset.ts";
 import { fingerprintOf } from "../data/describe.ts";
-import { writePng } from "../io/png.ts";
+import { writeAtomic } from "../io/atomic.ts";
+import { encodePng } from "../io/png.ts";
 import { imageGrid } from "../metrics/grid.ts";
 import { buildInfo, type DeviceOptions } from "../runtime/device.ts";
 import type { CoopFlowConfig } from "./config.ts";
@@ -60,6 +61,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
   const save = async (): Promise<CheckpointEvent> => {
     const { iteration } = model.counters;
     const path = run.checkpointPath(iteration);
+    await log.flush();
     await model.save(path);
     await run.prune(config.training.keepCheckpoints);
     await log.checkpoint(iteration);
@@ -76,9 +78,11 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
       if (event.type !== "iteration") continue;
       const { iteration } = event;
       if (iteration % checkpointEvery === 0 || iteration === iterations) yield await save();
-      if (iteration % sampleEvery === 0 && iteration !== iterations) yield await draw(model, run, data.train, signal);
+      if (iteration % sampleEvery === 0 && iteration !== iterations) {
+        yield await draw(model, run, log, data.train, signal);
+      }
     }
-    if (iterations > 0) yield await draw(model, run, data.train, signal);
+    if (iterations > 0) yield await draw(model, run, log, data.train, signal);
     if (data.heldout !== undefined && isMeasurable(data.heldout) && model.counters.initialised) {
       checkDataset(config, data.heldout);
       const report = await measure(model, data.heldout, {
@@ -192,6 +196,7 @@ function fitOptions(iterations: number, { signal, profile = 0 }: TrainOptions): 
 async function draw(
   model: CoopFlow,
   run: RunDirectory,
+  log: RunLog,
   data: Dataset,
   signal: AbortSignal | undefined,
 ): Promise<SamplesEvent> {
@@ -203,6 +208,9 @@ async function draw(
   const { proposals, images } = await model.sample(count, signal === undefined ? {} : { signal });
   const { height, width, channels } = data;
   const panels = [real, proposals, images].map((panel) => ({ images: panel, count, height, width, channels }));
-  await writePng(path, imageGrid(panels));
+  const grid = imageGrid(panels);
+  const png = await encodePng(grid);
+  await writeAtomic(path, png);
+  await log.samples(iteration, { png, height: grid.height, width: grid.width, proposals, images });
   return { type: "samples", iteration, path };
 }

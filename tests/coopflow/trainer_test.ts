@@ -6,6 +6,7 @@ import { listCheckpoints, RunDirectory } from "../../src/coopflow/run_directory.
 import { readRunState } from "../../src/coopflow/run_state.ts";
 import { train } from "../../src/coopflow/trainer.ts";
 import { CancelledError, CheckpointError, CoopFlowError, UsageError } from "../../src/errors.ts";
+import { cutEvents, records } from "../../src/io/tensorboard.ts";
 import { namesIn, withFolder } from "../io/support.ts";
 import { THREADS } from "./native.ts";
 import { TINY, tinyImages } from "./support.ts";
@@ -44,6 +45,7 @@ describe("train", () => {
         "checkpoints",
         "config.json",
         "environment.json",
+        "events.out.tfevents.0000000001.coopflow",
         "metrics.jsonl",
         "report.html",
         "report.json",
@@ -113,6 +115,25 @@ describe("train", () => {
       for (const { path } of await listCheckpoints(folder)) await Deno.truncate(path, 100);
       await assertRejects(() => run(folder), CheckpointError, "cut short");
       assertEquals(await iterations(folder), [1, 2, 3, 4, 5, 6]);
+    });
+  });
+
+  it("logs each iteration for TensorBoard once, in one file, however often it was left", async () => {
+    await withFolder(async (folder) => {
+      await run(folder, { stop: (event) => event.type === "iteration" && event.iteration === 5 });
+      await run(folder);
+      const files = namesIn(folder).filter((name) => name.startsWith("events"));
+      assertEquals(files, ["events.out.tfevents.0000000002.coopflow"]);
+      const bytes = await Deno.readFile(`${folder}/${files[0]}`);
+      // File version, hyperparameters, six iterations, two pictures; the iterations up to the checkpoint at 4 are the first run's.
+      const found = [...records(bytes)].map(({ data }) => new TextDecoder("latin1").decode(data));
+      assertEquals(found.length, 10);
+      assertEquals(found.filter((text) => text.includes("ebmLoss")).length, 6);
+      assertEquals(found.filter((text) => text.includes("pixels/revised")).length, 2);
+      assertEquals(cutEvents(bytes, 6), bytes);
+      assertEquals([...records(cutEvents(bytes, 4))].length, 7);
+      await run(folder);
+      assertEquals(await Deno.readFile(`${folder}/${files[0]}`), bytes);
     });
   });
 
