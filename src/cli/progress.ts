@@ -132,6 +132,7 @@ function iterationLine({ iteration, iterations, metrics }: IterationEvent, rate:
     `flow ${metrics.bitsPerDim.toFixed(3)} bits/dim`,
     `ebm ${metrics.ebmLoss.toFixed(3)}`,
     `change ${metrics.change.toFixed(3)}`,
+    `${Math.round(process.memoryUsage.rss() / 1e6)} MB`,
   ];
   if (!metrics.flowUpdated || !metrics.ebmUpdated) parts.push("update skipped");
   return parts.join("  ");

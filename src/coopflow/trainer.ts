@@ -1,4 +1,7 @@
 /** Learning in a run directory: metrics, checkpoints, pictures of samples and a report, so that a run that was killed can go on. */
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { cpus, totalmem } from "node:os";
 import process from "node:process";
 import { CancelledError, CoopFlowError } from "../errors.ts";
 import type { Dataset, Split } from "../data/dataset.ts";
@@ -8,6 +11,7 @@ import { writeAtomic } from "../io/atomic.ts";
 import { encodePng } from "../io/png.ts";
 import { imageGrid } from "../metrics/grid.ts";
 import { buildInfo, type DeviceOptions } from "../runtime/device.ts";
+import { libraryPath } from "../runtime/library.ts";
 import type { CoopFlowConfig } from "./config.ts";
 import type { CheckpointEvent, SamplesEvent, TrainEvent } from "./events.ts";
 import { checkDataset } from "./inference.ts";
@@ -132,6 +136,10 @@ async function begin(options: TrainOptions): Promise<Beginning> {
       isa,
       device: model.device.device,
       native: buildInfo(),
+      nativeSha256: createHash("sha256").update(await readFile(libraryPath())).digest("hex"),
+      cpu: cpus()[0]?.model ?? "unknown",
+      cores: cpus().length,
+      memoryBytes: totalmem(),
       deno: Deno.version.deno,
       platform: `${process.platform}-${process.arch}`,
     };

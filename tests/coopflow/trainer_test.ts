@@ -1,5 +1,5 @@
 import { describe, it } from "@std/testing/bdd";
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { type CoopFlowConfig, parseConfig } from "../../src/coopflow/config.ts";
 import type { TrainEvent } from "../../src/coopflow/events.ts";
 import { listCheckpoints, RunDirectory } from "../../src/coopflow/run_directory.ts";
@@ -53,6 +53,9 @@ describe("train", () => {
         "schema.json",
         "state.json",
       ]);
+      const environment = JSON.parse(await Deno.readTextFile(`${folder}/environment.json`));
+      assertMatch(environment.nativeSha256, /^[0-9a-f]{64}$/);
+      assert(environment.cpu.length > 0 && environment.cores >= 1 && environment.memoryBytes > 0);
       assertEquals(namesIn(`${folder}/checkpoints`), ["iteration_4.safetensors", "iteration_6.safetensors"]);
       assertEquals(namesIn(`${folder}/samples`), ["iteration_3.png", "iteration_6.png"]);
       assertEquals(await iterations(folder), [1, 2, 3, 4, 5, 6]);
