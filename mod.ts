@@ -52,6 +52,8 @@ export type {
   SamplesEvent,
   SetUpEvent,
   TrainEvent,
+  WarningEvent,
+  WarningKind,
 } from "./src/coopflow/events.ts";
 
 // ---- runs in a directory, checkpoints

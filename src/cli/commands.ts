@@ -93,6 +93,28 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
       done(await (await import("./data.ts")).dataCommand(path, options))
     );
 
+  define(
+    "runs",
+    "List runs: state, last figures, time",
+    "deno task runs experiments --json",
+  )
+    .argument("[dir]", "folder that is searched (default: runs)")
+    .option("--json", "one line of JSON for each")
+    .action(async (dir: string | undefined, options: OptionValues) =>
+      done(await (await import("./runs.ts")).runsCommand(dir, options))
+    );
+
+  define(
+    "report",
+    "Write a run's page, or one that compares several runs",
+    "deno task report runs/digits-1 runs/digits-2 --out comparison.html",
+  )
+    .argument("<run...>", "run directories")
+    .option("--out <file>", "FILE.html (default: report.html in the run, comparison.html for several)")
+    .action(async (runs: string[], options: OptionValues) =>
+      done(await (await import("./report.ts")).reportCommand(runs, options))
+    );
+
   devices(
     define("sample", "Draw images from a trained model", "deno task sample runs/digits-1 --count 64 --out digits.png")
       .argument("<run>", "run directory, or a checkpoint file")

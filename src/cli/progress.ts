@@ -67,6 +67,8 @@ class TextPrinter implements Printer {
         return this.#progress(event);
       case "samples":
         return this.#line(`iteration ${event.iteration}: samples in ${event.path}`);
+      case "warning":
+        return this.notice(`warning: iteration ${event.iteration}: ${event.message}; ${event.advice}`);
       case "report":
         for (const line of reportLines(event.report)) this.#line(line);
         return;
@@ -130,6 +132,7 @@ function iterationLine({ iteration, iterations, metrics }: IterationEvent, rate:
     `flow ${metrics.bitsPerDim.toFixed(3)} bits/dim`,
     `ebm ${metrics.ebmLoss.toFixed(3)}`,
     `change ${metrics.change.toFixed(3)}`,
+    `${Math.round(process.memoryUsage.rss() / 1e6)} MB`,
   ];
   if (!metrics.flowUpdated || !metrics.ebmUpdated) parts.push("update skipped");
   return parts.join("  ");

@@ -103,6 +103,7 @@ const TRAINING = z.strictObject({
     .describe("Compute the insides of coupling layers again in the backward pass: less memory, more time"),
   stopOnNaN: z.boolean().default(true).describe("Stop when a value is not finite; otherwise skip the update"),
   checkpointEvery: count(1).default(500).describe("Iterations between checkpoints"),
+  keepCheckpoints: count(1).default(2).describe("Checkpoints that are kept, the newest"),
   sampleEvery: count(1).default(500).describe("Iterations between pictures of samples"),
 });
 

@@ -58,6 +58,19 @@ export interface IterationEvent {
   readonly metrics: IterationMetrics;
 }
 
+/** What goes wrong in learning. */
+export type WarningKind = "not-finite" | "energy-gap" | "change" | "skipped";
+
+/** Learning goes wrong; told once, after the iteration in which that began. */
+export interface WarningEvent {
+  readonly type: "warning";
+  readonly kind: WarningKind;
+  readonly iteration: number;
+  readonly message: string;
+  /** What to try. */
+  readonly advice: string;
+}
+
 /** When all iterations are done. */
 export interface FinishedEvent {
   readonly type: "finished";
@@ -73,7 +86,7 @@ export interface ProfileEvent {
 }
 
 /** What {@linkcode CoopFlow.fit} yields. */
-export type FitEvent = SetUpEvent | IterationEvent | ProfileEvent | FinishedEvent;
+export type FitEvent = SetUpEvent | IterationEvent | WarningEvent | ProfileEvent | FinishedEvent;
 
 /** A checkpoint was written. */
 export interface CheckpointEvent {

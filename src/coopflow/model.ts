@@ -33,6 +33,7 @@ import {
 import { type Counters, FRESH, learnScalars } from "./schedule.ts";
 import { type Found, reconstructImages, type SearchOptions } from "./search.ts";
 import { averagedNetworks, elements, freshValues, type ModelStates, modelStates } from "./states.ts";
+import { Watchdog } from "./warnings.ts";
 
 /** How to open a model. */
 export interface ModelOptions extends DeviceOptions {
@@ -214,6 +215,7 @@ export class CoopFlow implements AsyncDisposable {
     const program = await this.#engine.program("learn", { kind: "learn", config });
     const from = Math.min(this.#counters.iteration + 1, iterations - 1);
     const until = Math.min(from + profile, iterations);
+    const watchdog = new Watchdog();
     program.profile(false); // a call of before may have been left while it measured
     while (this.#counters.iteration < iterations) {
       const { iteration } = this.#counters;
@@ -225,14 +227,30 @@ export class CoopFlow implements AsyncDisposable {
       const running = this.#engine.run(program, feeds, signal);
       const preparing = iteration + 1 < iterations ? batches.prepareSoon(iteration + 1) : undefined;
       const fetches = await running.finally(() => preparing);
-      if (config.training.stopOnNaN) checkFinite(iteration + 1, fetches);
+      if (config.training.stopOnNaN) checkFinite(iteration + 1, fetches, () => this.#largestParameter());
       this.#counters = nextCounters(this.#counters, fetches);
       const seconds = (performance.now() - begin) / 1000;
-      yield iterationEvent(config, this.#counters.iteration, { seconds, dataSeconds }, scalars, fetches);
+      const event = iterationEvent(config, this.#counters.iteration, { seconds, dataSeconds }, scalars, fetches);
+      yield event;
+      yield* watchdog.observe(event);
       if (iteration + 1 !== until || until === from) continue;
       program.profile(false);
       yield { type: "profile", iterations: until - from, profile: program.profileReport() };
     }
+  }
+
+  /** Which trained parameter holds the value farthest from 0, in words. */
+  #largestParameter(): string {
+    let [largest, where] = [0, ""];
+    const trained = new Set(this.#states.trained);
+    for (const { name, shape } of this.#states.all) {
+      if (!trained.has(name)) continue;
+      for (const value of this.#engine.device.getState(name, elements(shape))) {
+        const size = Number.isNaN(value) ? Infinity : Math.abs(value);
+        if (size > largest) [largest, where] = [size, name];
+      }
+    }
+    return `the largest parameter is in ${where} (${largest.toPrecision(3)})`;
   }
 
   /**

@@ -1,6 +1,6 @@
 /**
- * A run directory: `config.json` with its `schema.json`, `environment.json`, `metrics.jsonl`, `samples/`, `checkpoints/`, `report.json` and, while
- * a process works on it, `lock`.
+ * A run directory: `config.json` with its `schema.json`, `environment.json`, `state.json`, `metrics.jsonl`, `events.out.tfevents.…`, `samples/`, `checkpoints/`, `report.json`,
+ * `report.html` and, while a process works on it, `lock`.
  */
 import { mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
@@ -13,8 +13,6 @@ import { type Checkpoint, readCheckpoint } from "./checkpoint.ts";
 import { configJsonSchema, type CoopFlowConfig, parseConfig } from "./config.ts";
 import { acquireLock, type RunLock } from "./run_lock.ts";
 
-/** How many checkpoints are kept. */
-const KEPT = 2;
 const CHECKPOINT = /^iteration_(\d+)\.safetensors$/;
 const PICTURE = /^iteration_(\d+)\.png$/;
 
@@ -35,8 +33,8 @@ export interface RunEnvironment {
   readonly [key: string]: unknown;
 }
 
-/** A checkpoint in a run directory. */
-export interface CheckpointFile {
+/** A checkpoint or a picture in a run directory. */
+export interface NumberedFile {
   readonly iteration: number;
   readonly path: string;
 }
@@ -161,13 +159,13 @@ export class RunDirectory implements AsyncDisposable {
     for (const file of await numbered(join(this.path, "checkpoints"), CHECKPOINT)) {
       if (file.iteration > iteration) await writing(file.path, () => rename(file.path, `${file.path}.damaged`));
     }
-    await rm(join(this.path, "report.json"), { force: true });
+    for (const name of ["report.json", "report.html"]) await rm(join(this.path, name), { force: true });
   }
 
-  /** Removes all but the newest checkpoints. */
-  async prune(): Promise<void> {
+  /** Removes all but the `kept` newest checkpoints. */
+  async prune(kept: number): Promise<void> {
     const files = await numbered(join(this.path, "checkpoints"), CHECKPOINT);
-    for (const { path } of files.slice(0, -KEPT)) await rm(path, { force: true });
+    for (const { path } of files.slice(0, -kept)) await rm(path, { force: true });
   }
 
   /** Gives the lock back. */
@@ -180,8 +178,13 @@ export class RunDirectory implements AsyncDisposable {
   }
 }
 
+/** The pictures of samples in a run directory, oldest first. */
+export async function listPictures(path: string): Promise<NumberedFile[]> {
+  return await numbered(join(path, "samples"), PICTURE);
+}
+
 /** The checkpoints of a run directory, oldest first. */
-export async function listCheckpoints(path: string): Promise<CheckpointFile[]> {
+export async function listCheckpoints(path: string): Promise<NumberedFile[]> {
   return await numbered(join(path, "checkpoints"), CHECKPOINT);
 }
 
@@ -240,7 +243,7 @@ export function parseJson(text: string, path: string): unknown {
   }
 }
 
-async function numbered(folder: string, pattern: RegExp): Promise<CheckpointFile[]> {
+async function numbered(folder: string, pattern: RegExp): Promise<NumberedFile[]> {
   const names = await readdir(folder).catch(() => []);
   const files = names.flatMap((name) => {
     const match = pattern.exec(name);

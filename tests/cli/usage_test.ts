@@ -84,6 +84,8 @@ const WRONG: readonly [name: string, args: string[], message: string][] = [
 const COMMANDS = [
   "train",
   "data",
+  "runs",
+  "report",
   "sample",
   "reconstruct",
   "inpaint",
