@@ -1,8 +1,9 @@
 /** The commands and their options. */
 import type { Command, OptionValues } from "commander";
+import { FIGURES } from "../coopflow/figures.ts";
 import type { PresetName } from "../coopflow/presets.ts";
 import { LIBRARY_VERSION } from "../coopflow/version.ts";
-import { imageSize, listOf, oneOf, positiveNumber, PROFILED_ITERATIONS, wholeNumber } from "./options.ts";
+import { imageSize, listOf, namesOf, oneOf, positiveNumber, PROFILED_ITERATIONS, wholeNumber } from "./options.ts";
 
 type Commander = typeof import("commander");
 
@@ -217,6 +218,27 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
     .option("--out <file.csv>", "each image's scores")
     .action(async (run: string, options: OptionValues) =>
       done(await (await import("./density.ts")).densityCommand(run, options))
+    );
+
+  judging(
+    define(
+      "evaluate",
+      "Judge a model: bits/dim, distances to real images, energies, copies of training images, reconstruction",
+      "deno task evaluate runs/digits-1",
+    ),
+  )
+    .option("--images <path>", "data set; without it the built-in digits that are held out")
+    .option("--count <n>", "how many of its images (default: all)", FIRST_COUNT)
+    .option(
+      "--samples <n>",
+      "generated images of each kind (default: as many as real ones, at least 1,000)",
+      wholeNumber(2),
+    )
+    .option("--figures <names>", `some of ${FIGURES.join(", ")}, with commas (default: all)`, namesOf(...FIGURES))
+    .option("--statistics <file.npz>", "real images' mu and sigma, as pytorch-fid saves them, for the Fréchet distance")
+    .option("--out <file.json>", "where results go (default: evaluation.json in the run)")
+    .action(async (run: string, options: OptionValues) =>
+      done(await (await import("./evaluate.ts")).evaluateCommand(run, options))
     );
 
   judging(

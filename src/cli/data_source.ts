@@ -2,7 +2,7 @@
 import { type CoopFlowConfig, parseConfig } from "../coopflow/config.ts";
 import { UsageError } from "../errors.ts";
 import { checkDataset } from "../coopflow/inference.ts";
-import { type Dataset, imageElements, type Split } from "../data/dataset.ts";
+import { type Dataset, readImages, type Split } from "../data/dataset.ts";
 import { digits } from "../data/digits.ts";
 import { openDataset, type OpenedDataset, type OpenOptions, unusableText } from "../data/open.ts";
 import type { NamedConfig } from "./config_source.ts";
@@ -109,6 +109,8 @@ export async function builtIn(config: CoopFlowConfig, option = "--data"): Promis
 /** Images to use a trained model on. Close it, or declare it with `using`. */
 export interface GivenImages extends Disposable {
   readonly data: Dataset;
+  /** Which part of the data set they are. */
+  readonly part: keyof Split;
 }
 
 /**
@@ -133,7 +135,7 @@ export async function givenImages(
   try {
     const data = opened[part] ?? opened.train;
     checkDataset(config, data);
-    return { data, [Symbol.dispose]: close };
+    return { data, part: opened[part] === undefined ? "train" : part, [Symbol.dispose]: close };
   } catch (error) {
     close();
     throw error;
@@ -148,14 +150,6 @@ export async function givenImages(
 export function usedImages(data: Dataset, count: number | undefined): number {
   if (count === undefined || count <= data.count) return count ?? data.count;
   throw new UsageError(`--count: expected at most the ${data.count} images of ${data.name}, found ${count}`);
-}
-
-/** Images `first` … `first` + `count` − 1: [count, height, width, channels] in [−1, 1]. */
-export function readImages(data: Dataset, first: number, count: number): Float32Array<ArrayBuffer> {
-  const size = imageElements(data);
-  const images = new Float32Array(count * size);
-  for (let i = 0; i < count; i++) data.read(first + i, images, i * size);
-  return images;
 }
 
 /** The first `count` of {@linkcode givenImages}. */

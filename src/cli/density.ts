@@ -4,11 +4,11 @@ import { UsageError } from "../errors.ts";
 import type { CoopFlowConfig } from "../coopflow/config.ts";
 import type { Densities, DensityOptions } from "../coopflow/density.ts";
 import type { CoopFlow } from "../coopflow/model.ts";
-import type { Dataset } from "../data/dataset.ts";
+import { type Dataset, readImages } from "../data/dataset.ts";
 import { invertedImages, uniformNoise } from "../data/derived.ts";
 import { writeAtomic } from "../io/atomic.ts";
 import { auroc } from "../metrics/auroc.ts";
-import { type GivenImages, givenImages, readImages, usedImages } from "./data_source.ts";
+import { type GivenImages, givenImages, usedImages } from "./data_source.ts";
 import { listenForInterruption } from "./interruption.ts";
 import { findConfig, openModel } from "./model_source.ts";
 import { expectWritable } from "./output.ts";
@@ -69,7 +69,7 @@ export async function densityCommand(run: string, options: DensityCommandOptions
 
 async function otherImages(config: CoopFlowConfig, name: string, data: Dataset): Promise<GivenImages> {
   const made = name === "noise" ? uniformNoise(data) : name === "inverted" ? invertedImages(data) : undefined;
-  if (made !== undefined) return { data: made, [Symbol.dispose]: () => {} };
+  if (made !== undefined) return { data: made, part: "heldout", [Symbol.dispose]: () => {} };
   return await givenImages(config, name, "heldout", "--against");
 }
 

@@ -42,6 +42,18 @@ export function listOf(text: string, before: readonly string[]): string[] {
   return [...before, text];
 }
 
+/** A parser for some of a few names, with commas between them. */
+export function namesOf<T extends string>(...names: readonly T[]): (text: string) => T[] {
+  return (text) => {
+    const given = text.split(",").map((name) => name.trim());
+    const wrong = given.find((name) => !names.some((known) => known === name));
+    if (wrong !== undefined) {
+      throw new InvalidValue(`expected some of ${names.join(", ")}, with commas, found ${JSON.stringify(wrong)}`);
+    }
+    return names.filter((name) => given.includes(name));
+  };
+}
+
 /** A value that an option can't have. Commander puts the option's name in front when it sees this code. */
 class InvalidValue extends UsageError {
   readonly code = "commander.invalidArgument";

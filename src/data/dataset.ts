@@ -124,9 +124,14 @@ export function subset(dataset: Dataset, name: string, indices: Uint32Array): Da
 
 /** All images of a data set, one after the other: [count, height, width, channels] in [−1, 1]. */
 export function readAll(dataset: Dataset): Float32Array<ArrayBuffer> {
+  return readImages(dataset, 0, dataset.count);
+}
+
+/** Images `first` … `first` + `count` − 1: [count, height, width, channels] in [−1, 1]. */
+export function readImages(dataset: Dataset, first: number, count: number): Float32Array<ArrayBuffer> {
   const elements = imageElements(dataset);
-  const out = new Float32Array(dataset.count * elements);
-  for (let i = 0; i < dataset.count; i++) dataset.read(i, out, i * elements);
+  const out = new Float32Array(count * elements);
+  for (let i = 0; i < count; i++) dataset.read(first + i, out, i * elements);
   return out;
 }
 

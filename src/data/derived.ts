@@ -20,7 +20,7 @@ export function invertedImages(dataset: Dataset): Dataset {
 /**
  * As many images of the same size whose values are independent and of each level equally often; image i depends on the seed and i alone.
  */
-export function uniformNoise(dataset: Dataset, seed = 0): Dataset {
+export function uniformNoise(dataset: Omit<Dataset, "name" | "read">, seed = 0): Dataset {
   const { levels } = dataset;
   const size = imageElements(dataset);
   return {
@@ -36,7 +36,7 @@ export function uniformNoise(dataset: Dataset, seed = 0): Dataset {
 }
 
 function sizeOf(
-  { height, width, channels, levels }: Dataset,
+  { height, width, channels, levels }: Omit<Dataset, "name" | "read">,
 ): Pick<Dataset, "height" | "width" | "channels" | "levels"> {
   return { height, width, channels, levels };
 }

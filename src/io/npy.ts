@@ -1,6 +1,6 @@
 /** NumPy's `.npy` files and `.npz` archives of them. Nothing in them is executed: arrays of Python objects are refused. */
 
-import { unzipSync } from "fflate";
+import { unzipSync, zipSync } from "fflate";
 import { DataError } from "../errors.ts";
 import { ByteStream, MOST_INFLATION } from "./byte_stream.ts";
 import { shown } from "./shown.ts";
@@ -79,6 +79,27 @@ function parseHeader(header: string, label: string): { dtype: FileDtype; shape: 
     throw new DataError(`${label}: expected C order, found Fortran's; save numpy.ascontiguousarray of the array`);
   }
   return { dtype, shape: sizes.split(",").map((size) => size.replace("L", "").trim()).filter(Boolean).map(Number) };
+}
+
+/** The bytes of an `.npy` file, format 1.0, of float64 values in C order. */
+export function npyOf(values: Float64Array, shape: readonly number[]): Uint8Array<ArrayBuffer> {
+  const sizes = shape.length === 1 ? `${shape[0]},` : shape.join(", ");
+  const text = `{'descr': '<f8', 'fortran_order': False, 'shape': (${sizes}), }`;
+  // The header is padded so that the values begin at a multiple of 64.
+  const begin = Math.ceil((10 + text.length + 1) / 64) * 64;
+  const bytes = new Uint8Array(begin + values.byteLength);
+  bytes.set(MAGIC);
+  bytes.set([1, 0, (begin - 10) & 0xff, (begin - 10) >> 8], 6);
+  bytes.set(new TextEncoder().encode(text.padEnd(begin - 11) + "\n"), 10);
+  bytes.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), begin);
+  return bytes;
+}
+
+/** The bytes of an `.npz` archive of arrays. */
+export function npzOf(arrays: Readonly<Record<string, Uint8Array<ArrayBuffer>>>): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(
+    zipSync(Object.fromEntries(Object.entries(arrays).map(([name, bytes]) => [`${name}.npy`, bytes])), { level: 0 }),
+  );
 }
 
 /** An `.npz` archive in memory. */

@@ -1,0 +1,117 @@
+/** `coopflow evaluate`. */
+import { stat } from "node:fs/promises";
+import { extname, join } from "node:path";
+import { evaluate, type Evaluation } from "../coopflow/evaluation.ts";
+import { type Figure, FIGURES } from "../coopflow/figures.ts";
+import { type Dataset, subset } from "../data/dataset.ts";
+import { UsageError } from "../errors.ts";
+import { writeAtomic } from "../io/atomic.ts";
+import { writePng } from "../io/png.ts";
+import { imageGrid } from "../metrics/grid.ts";
+import { readStatistics } from "../metrics/statistics_file.ts";
+import { givenImages, usedImages } from "./data_source.ts";
+import { evaluationLines, jsonOfEvaluation } from "./evaluation_text.ts";
+import { listenForInterruption } from "./interruption.ts";
+import { findConfig, openModel } from "./model_source.ts";
+import { expectWritable } from "./output.ts";
+import { Rate } from "./rate.ts";
+
+/** The options of the command. */
+export interface EvaluateCommandOptions {
+  readonly images?: string;
+  readonly count?: number;
+  readonly samples?: number;
+  readonly figures?: readonly Figure[];
+  readonly statistics?: string;
+  readonly out?: string;
+  readonly seed?: number;
+  readonly liveParameters?: boolean;
+  readonly json?: boolean;
+  readonly device?: "auto" | "cpu";
+  readonly threads?: number;
+}
+
+/** Runs the command; returns the exit code. */
+export async function evaluateCommand(run: string, options: EvaluateCommandOptions): Promise<number> {
+  const { images, count, samples, figures = FIGURES, statistics, seed, liveParameters = false, json, device, threads } =
+    options;
+  const out = options.out ?? await besides(run);
+  if (extname(out).toLowerCase() !== ".json") throw new UsageError(`--out: expected FILE.json, found ${out}`);
+  await expectWritable(out);
+  using interruption = listenForInterruption((line) => console.error(line));
+  const config = await findConfig(run);
+  const known = statistics === undefined ? undefined : await readStatistics(statistics);
+  using given = await givenImages(config, images);
+  using train = await givenImages(config, images, "train");
+  const reference = firstPart(given.data, usedImages(given.data, count));
+  await using model = await openModel(run, {
+    ...(device === undefined ? {} : { device }),
+    ...(threads === undefined ? {} : { threads }),
+  }, (line) => console.error(line));
+  using rates = new Rates();
+  const found = await evaluate(model, reference, {
+    figures,
+    seed: seed ?? config.seed,
+    liveParameters,
+    signal: interruption.signal,
+    // Without held-out images it is not known which ones the model has seen.
+    ...(given.part === "train" ? {} : { train: train.data }),
+    ...(samples === undefined ? {} : { count: samples }),
+    ...(known === undefined ? {} : { statistics: known }),
+    onProgress: (what, done, total) => rates.update(what, done, total),
+  });
+  rates.close();
+  await writeAtomic(out, async (file) => {
+    await file.write(new TextEncoder().encode(JSON.stringify(jsonOfEvaluation(found), null, 2) + "\n"));
+  });
+  const pictured = await writeNearest(found, out);
+  if (json === true) console.log(JSON.stringify(jsonOfEvaluation(found)));
+  else {
+    for (const line of evaluationLines(found)) console.log(line);
+    console.log(`\nwritten: ${[out, ...pictured].join(", ")}`);
+  }
+  return 0;
+}
+
+function firstPart(data: Dataset, count: number): Dataset {
+  return count === data.count ? data : subset(data, data.name, Uint32Array.from({ length: count }, (_, i) => i));
+}
+
+/** Where results go if nothing is said: into the run's folder, or beside a checkpoint. */
+async function besides(run: string): Promise<string> {
+  const isFolder = await stat(run).then((found) => found.isDirectory(), () => false);
+  return isFolder ? join(run, "evaluation.json") : `${run.slice(0, run.length - extname(run).length)}-evaluation.json`;
+}
+
+/** Pairs side by side: revised images to the left, their nearest training images to the right. */
+async function writeNearest({ nearest }: Evaluation, out: string): Promise<string[]> {
+  if (nearest === undefined) return [];
+  const path = `${out.slice(0, -".json".length)}-nearest.png`;
+  const { images, neighbours, count, size } = nearest;
+  await writePng(path, imageGrid([{ images, count, ...size }, { images: neighbours, count, ...size }]));
+  return [path];
+}
+
+/** A line of progress for what is being done at the moment. */
+class Rates implements Disposable {
+  #what = "";
+  #rate: Rate | undefined;
+
+  update(what: string, done: number, total: number): void {
+    if (what !== this.#what) {
+      this.close();
+      this.#what = what;
+      this.#rate = new Rate(what);
+    }
+    this.#rate?.update(done, total);
+  }
+
+  close(): void {
+    this.#rate?.[Symbol.dispose]();
+    this.#rate = undefined;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

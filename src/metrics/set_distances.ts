@@ -1,0 +1,105 @@
+/** Distances between two sets of feature vectors, each with an interval. */
+
+import { type Interval, interval, NORMAL_95, normalInterval, resample } from "./bootstrap.ts";
+import { blocks, type FeatureSet, firstOf } from "./features.ts";
+import { frechetDistance, type Moments } from "./frechet.ts";
+import { subsetKernelDistance } from "./kernel_distance.ts";
+import { joinedMoments, meanOf, momentsOfSet, type Sums, sumsOf } from "./moments.ts";
+import { type Manifold, manifold, manifoldParts } from "./neighbours.ts";
+
+/** Parts of a set that are drawn as a whole when covariances are resampled. */
+const PARTS = 25;
+
+/** Resamples of a Fréchet distance if nothing else is asked for: each costs about d³, at 2,048 features minutes. */
+function frechetResamples(dimension: number): number {
+  return dimension <= 128 ? 200 : dimension <= 256 ? 100 : dimension <= 512 ? 20 : 0;
+}
+
+/** A set whose Fréchet distances to others are wanted: its moments, and those of its parts. */
+export interface Resampled {
+  readonly moments: Moments;
+  readonly centre: Float64Array;
+  readonly parts: readonly Sums[];
+}
+
+/** Goes through a set once for its moments and those of its resamples. */
+export function resampled(set: FeatureSet): Resampled {
+  const centre = meanOf(set);
+  const size = Math.max(1, Math.ceil(set.count / PARTS));
+  const parts = [...blocks(set.count, size)].map(([first, n]) => sumsOf(set, first, n, centre));
+  return { moments: set.count < 2 ? momentsOfSet(set) : joinedMoments(parts, centre), centre, parts };
+}
+
+/** A resample's moments. */
+function drawn({ centre, parts }: Resampled, seed: number, stream: string, index: number): Moments {
+  const indices = resample(parts.length, seed, stream, index);
+  return joinedMoments(Array.from(indices, (i) => parts[i]!), centre);
+}
+
+/**
+ * {@linkcode frechetDistance} with a bootstrap interval over parts of both sets; of `b`, moments alone will do, which then count as exact.
+ * Without resamples the interval's bounds are NaN.
+ *
+ * @throws {DataError} if the dimensions differ
+ */
+export function frechetInterval(
+  a: Resampled,
+  b: Resampled | Moments,
+  seed: number,
+  resamples: number = frechetResamples(a.centre.length),
+): Interval {
+  const ofB = "moments" in b ? b.moments : b;
+  const value = frechetDistance(a.moments, ofB);
+  const draws = Array.from({ length: resamples }, (_, i) =>
+    frechetDistance(
+      drawn(a, seed, "bootstrap frechet a", i),
+      "moments" in b ? drawn(b, seed, "bootstrap frechet b", i) : b,
+    ));
+  return normalInterval(value, draws);
+}
+
+/**
+ * The mean of kernel distances of subsets, and an interval from their deviation s: ± 1.96·s·√(m/n), m vectors a subset and n the smaller set.
+ */
+export function kernelInterval(a: FeatureSet, b: FeatureSet, seed: number): Interval & { readonly size: number } {
+  const { mean, deviation, subsets, size } = subsetKernelDistance(a, b, { seed });
+  const reach = NORMAL_95 * deviation * Math.sqrt(size / Math.min(a.count, b.count));
+  return { value: mean, low: mean - reach, high: mean + reach, resamples: subsets, size };
+}
+
+const MANIFOLD_RESAMPLES = 200;
+
+/** The four figures of {@linkcode manifold} with intervals. */
+export type ManifoldIntervals = { readonly [P in Exclude<keyof Manifold, "k">]: Interval } & {
+  readonly k: number;
+  /** Vectors of each set that were compared. */
+  readonly generated: number;
+  readonly real: number;
+};
+
+/** Precision, recall, density and coverage of at most `most` vectors of each set, as their cost grows with the square. */
+export function manifoldIntervals(
+  generated: FeatureSet,
+  real: FeatureSet,
+  { k, most, seed }: { readonly k: number; readonly most: number; readonly seed: number },
+): ManifoldIntervals {
+  const [g, r] = [firstOf(generated, most), firstOf(real, most)];
+  const parts = manifoldParts(g, r, k);
+  const value = manifold(parts);
+  const draws = Array.from({ length: MANIFOLD_RESAMPLES }, (_, i) =>
+    manifold(
+      parts,
+      resample(g.count, seed, "bootstrap manifold generated", i),
+      resample(r.count, seed, "bootstrap manifold real", i),
+    ));
+  const of = (name: Exclude<keyof Manifold, "k">): Interval => interval(value[name], draws.map((draw) => draw[name]));
+  return {
+    precision: of("precision"),
+    recall: of("recall"),
+    density: of("density"),
+    coverage: of("coverage"),
+    k,
+    generated: g.count,
+    real: r.count,
+  };
+}
