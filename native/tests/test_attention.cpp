@@ -37,8 +37,8 @@ Result reference(const Shape& s, const std::vector<double>& kvq, const std::vect
           largest = std::max(largest, w[j]);
           const uint32_t e = static_cast<uint32_t>((h * L + i) * L + j);
           uint32_t words[4];
-          philox_at(kSeed, kStream, e >> 2, static_cast<uint32_t>(kFirst + n), kIteration, kLoop, words);
-          const bool stays = uniform_from(words[e & 3]) >= s.p;
+          philox_at(kSeed, kStream, e >> 3, static_cast<uint32_t>(kFirst + n), kIteration, kLoop, words);
+          const bool stays = s.p == 0 || half_from(words, e) >= dropout_threshold(s.p);
           if (stays) r.kept[(n * s.heads + h) * kept_words(s) + (i * L + j) / 32] |= 1u << (i * L + j) % 32;
           keep[j] = s.p == 0 ? 1 : stays ? 1 / (1 - static_cast<double>(s.p)) : 0;
         }

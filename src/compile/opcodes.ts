@@ -58,7 +58,7 @@ export const EXPR_CODES: { readonly [K in ExprOp]: number } = {
 export const ABI_VERSION = 1;
 
 /** Raised by one whenever an instruction's operands, attributes or meaning change. */
-const REVISION = 2;
+const REVISION = 3;
 
 /** FNV-1a (64 bit) of the two tables and the revision: native/src/program/op_table_hash.h holds the same number. */
 export const OP_TABLE_HASH: bigint = (() => {

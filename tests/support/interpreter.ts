@@ -1,10 +1,17 @@
 // The oracle: runs a graph in float64, one plain formula per op. Slow and obvious on purpose.
 
-import { normals, uniforms } from "../../src/random.ts";
+import { normals, streamHash, uniforms } from "../../src/random.ts";
 import type { Graph, Node, Region, Value } from "../../src/graph/graph.ts";
 import type { Attrs, Op } from "../../src/graph/attrs.ts";
 import { numel, type Shape } from "../../src/graph/shape.ts";
-import { attention, type AttentionCase, attentionGrad, keptWeights, maskOf } from "./reference/attention.ts";
+import {
+  attention,
+  type AttentionCase,
+  attentionGrad,
+  dropoutFactors,
+  keptWeights,
+  maskOf,
+} from "./reference/attention.ts";
 import { evaluateMap, gather, reduceAxes, scatter } from "./reference/expression.ts";
 import { conv, convDataGrad, convWeightGrad, invert, matmul } from "./reference/linear.ts";
 import { mixture, type MixtureCase, mixtureGrad, mixtureInverse } from "./reference/mixture.ts";
@@ -89,10 +96,14 @@ function runAttention(a: Attrs["attention"], kvq: Float64Array, key: Float64Arra
   if (!key) return attention(kvq, attentionCase(a.heads, x, () => undefined));
   const p = Math.fround(a.dropout);
   const weights = a.heads * x.shape[1]! ** 2;
-  const masked = attentionCase(a.heads, x, (image) => {
-    const u = draws("uniform", a.stream, key, image, weights, loopIndex(frame, a.loop));
-    return Float64Array.from(u, (v) => (v >= p ? 1 / (1 - p) : 0));
-  });
+  const [seed, iteration, first] = key as unknown as [number, number, number];
+  const loop = loopIndex(frame, a.loop);
+  const masked = attentionCase(
+    a.heads,
+    x,
+    (image) =>
+      dropoutFactors(seed, streamHash(a.stream), weights, p, { sample: (first + image) >>> 0, iteration, loop }),
+  );
   return [...attention(kvq, masked), keptWeights(masked)];
 }
 

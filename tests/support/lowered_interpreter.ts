@@ -10,7 +10,14 @@ import type { Graph, Node } from "../../src/graph/graph.ts";
 import { sameShape, type Shape } from "../../src/graph/shape.ts";
 import { normals, streamHash, uniforms } from "../../src/random.ts";
 import type { Bindings, Interpreted, Numbers } from "./interpreter.ts";
-import { attention, type AttentionCase, attentionGrad, keptWeights, maskOf } from "./reference/attention.ts";
+import {
+  attention,
+  type AttentionCase,
+  attentionGrad,
+  dropoutFactors,
+  keptWeights,
+  maskOf,
+} from "./reference/attention.ts";
 import { layoutIndices, reduceAxes } from "./reference/expression.ts";
 import { conv, convDataGrad, convWeightGrad, invert, matmul } from "./reference/linear.ts";
 import { mixture, type MixtureCase, mixtureGrad, mixtureInverse } from "./reference/mixture.ts";
@@ -202,8 +209,16 @@ class Machine {
     const plain: AttentionCase = { images, length, width: wide / 3, heads, mask: () => undefined };
     if (p === 0) return attention(x[0]!, plain);
     const size = heads * length * length;
-    const factors = this.#draw(0, hash, loop, x[1]!, images, size).map((u) => (u >= p ? 1 / (1 - p) : 0));
-    const masked = { ...plain, mask: (n: number) => factors.subarray(n * size, (n + 1) * size) };
+    const [seed, iteration, first] = x[1] as unknown as [number, number, number];
+    const masked = {
+      ...plain,
+      mask: (n: number) =>
+        dropoutFactors(seed, hash, size, p, {
+          sample: (first + n) >>> 0,
+          iteration,
+          loop: loop === 0 ? 0 : this.#loops[loop - 1]!,
+        }),
+    };
     return [...attention(x[0]!, masked), keptWeights(masked)];
   }
 

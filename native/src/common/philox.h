@@ -117,6 +117,15 @@ CF_HD void cos_sin_turn(uint32_t k, float& c, float& s) {
 /// [0, 1), a multiple of 2^-24.
 CF_HD float uniform_from(uint32_t word) { return static_cast<float>(word >> 8) * 5.9604644775390625e-8f; }
 
+/// 16 bits for draws that need no more: element e of such a stream is e & 7 of block e >> 3, each word's lower half first.
+CF_HD uint32_t half_from(const uint32_t words[4], uint32_t element) { return words[element >> 1 & 3] >> (element & 1) * 16 & 0xffffu; }
+
+/// Halves below this are dropped: p rounded to 16 bits, but not to 0 or 1. For 0 < p < 1.
+CF_HD uint32_t dropout_threshold(float p) {
+  const uint32_t nearest = static_cast<uint32_t>(p * 65536.0f + 0.5f);
+  return nearest < 1u ? 1u : nearest > 65535u ? 65535u : nearest;
+}
+
 /// The standard normal draws of elements 2j (from words w0, w1 of the pair: even) and 2j + 1 (odd). Box–Muller; within 2e-7 of exact, relatively.
 CF_HD void normal_pair(uint32_t w0, uint32_t w1, float& even, float& odd) {
   float hi, lo, c, s;

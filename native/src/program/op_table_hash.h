@@ -4,6 +4,6 @@
 
 namespace cf {
 
-constexpr uint64_t kOpTableHash = 0x41a7707cb65feaff;
+constexpr uint64_t kOpTableHash = 0xa209ff796e808278;
 
 }  // namespace cf

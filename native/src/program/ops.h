@@ -38,7 +38,8 @@ enum class Op : uint32_t {
   layer_norm_grad = 10,
   /// inputs: kvq [N,L,3c] dense, ordered key | value | query, (+ key u32[4] when dropout > 0); outputs: out [N,L,c], lse [N,heads,L]
   /// (log-sum-exp of each row of scaled scores) (+ kept u32 [N,heads,⌈L²/32⌉] when dropout > 0: bit i·L + j for query i and key j, lowest first). attrs: [heads, dropout bits, stream hash, loop level + 1]. Scale (c/heads)^-½ on the query.
-  /// Dropout keeps weight (h, i, j) of image n when uniform(element = (h·L + i)·L + j) ≥ p, and divides by 1 − p (after the softmax).
+  /// Dropout keeps weight (h, i, j) of image n when its draw of 16 bits, element = (h·L + i)·L + j, reaches dropout_threshold(p) (common/philox.h), and divides by
+  /// 1 − p (after the softmax). Element e is half e & 7 of the block with counter (e ≫ 3, first + n, iteration, loop).
   attention = 11,
   /// inputs: kvq, out, lse, dout [N,L,c] (+ kept); output: dkvq [N,L,3c]. attrs: [heads, dropout bits].
   attention_grad = 12,

@@ -1,5 +1,7 @@
 // Softmax attention of key | value | query, with dropout on the weights; and its adjoint. Scores are stored whole.
 
+import { type DrawPosition, philox } from "../../../src/random.ts";
+
 /** Sizes of one attention, and what its dropout multiplies each weight of an image by (0 or 1/(1 − p)). */
 export interface AttentionCase {
   readonly images: number;
@@ -107,6 +109,24 @@ export function attentionGrad(kvq: Float64Array, dout: Float64Array, a: Attentio
     }
   }
   return grad;
+}
+
+/** What dropout p multiplies `size` weights of one image by: 0 where a draw of 16 bits is below p·2^16, rounded. */
+export function dropoutFactors(
+  seed: number,
+  stream: number,
+  size: number,
+  p: number,
+  { sample = 0, iteration = 0, loop = 0 }: DrawPosition,
+): Float64Array {
+  const threshold = Math.min(Math.max(Math.round(p * 0x10000), 1), 0xffff);
+  const factors = new Float64Array(size);
+  for (let block = 0; 8 * block < size; block++) {
+    const words = philox([block, sample, iteration, loop], [seed, stream]);
+    const halves = words.flatMap((word) => [word & 0xffff, word >>> 16]);
+    factors.set(halves.slice(0, size - 8 * block).map((half) => (half >= threshold ? 1 / (1 - p) : 0)), 8 * block);
+  }
+  return factors;
 }
 
 const wordsOf = (length: number): number => Math.ceil(length * length / 32);

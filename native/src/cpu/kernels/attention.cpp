@@ -13,7 +13,7 @@ constexpr float kSafeScore = 60.0f;
 template <int kV, bool kDropout>
 void queries(const AttentionArgs& a, size_t image, size_t head, size_t begin, size_t end, float* scratch) {
   const AttentionShape& sh = a.shape;
-  const size_t d = sh.head, c = sh.channels(), length = sh.length, item = image * sh.heads + head, words = sh.kept_words();
+  const size_t d = sh.head, c = sh.channels(), length = sh.length, item = image * sh.heads + head;
   constexpr size_t kLanes = kV * kWidth;
   Pieces pieces{scratch};
   float *keys = pieces.take(length * d), *values = pieces.take(length * d), *reach = pieces.take(d);
@@ -21,7 +21,8 @@ void queries(const AttentionArgs& a, size_t image, size_t head, size_t begin, si
   const float* rows = a.kvq + image * length * 3 * c + head * d;
   copy_rows(rows, 3 * c, length, d, 1.0f, keys);
   copy_rows(rows + c, 3 * c, length, d, 1.0f, values);
-  uint32_t* kept = kDropout ? a.kept + item * words : nullptr;
+  uint32_t* kept = kDropout ? a.kept + item * sh.kept_words() : nullptr;
+  const size_t words = (end * length + 31) / 32;  // what is behind them another thread may be writing
   if (kDropout) {
     const AttentionDropout& drop = a.dropout;
     const KeepKey key = keep_key(drop.threshold, drop.seed, drop.stream, drop.first_sample + static_cast<uint32_t>(image), drop.iteration, drop.loop);

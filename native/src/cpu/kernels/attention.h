@@ -16,7 +16,7 @@ struct AttentionShape {
 constexpr size_t kAttentionGrain = 32;  ///< queries or keys that a thread takes at once: whole vectors, and rows of kept bits that end with a word
 constexpr size_t kAttentionRows = 64;   ///< the other side of a block of scores
 
-/// Weight (h, i, j) is kept when its draw's upper 24 bits reach `threshold`; 0 keeps all.
+/// Weight (h, i, j) is kept when its draw of 16 bits reaches `threshold`; 0 keeps all.
 struct AttentionDropout {
   uint32_t threshold;
   float scale;  ///< 1 / (1 − p)

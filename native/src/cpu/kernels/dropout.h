@@ -5,6 +5,7 @@
 namespace cf::cpu::CF_ISA {
 
 typedef uint64_t vq __attribute__((vector_size(kWidth * 4)));
+typedef int16_t vh __attribute__((vector_size(kWidth * 4)));
 
 constexpr uint32_t kPhilox0 = 0xD2511F53u, kPhilox1 = 0xCD9E8D57u;
 
@@ -14,10 +15,10 @@ struct KeepKey {
   vq second, third, third_sum, fourth[2];
   vq round[6][2];
   vq last[2];
-  vi least;  ///< a draw is kept when it is greater, both with the sign flipped
+  vh least;  ///< a draw is kept when it is greater, both with the sign flipped
 };
 
-/// Draws are kept when their upper 24 bits reach `threshold` ≥ 1.
+/// Draws of 16 bits are kept when they reach `threshold`, 1 … 65535.
 CF_INLINE KeepKey keep_key(uint32_t threshold, uint32_t seed, uint32_t stream, uint32_t sample, uint32_t iteration, uint32_t loop) {
   const auto high = [](uint32_t a, uint32_t b) { return static_cast<uint32_t>(uint64_t{a} * b >> 32); };
   const auto all = [](uint64_t x) { return vq{} + x; };
@@ -30,8 +31,8 @@ CF_INLINE KeepKey keep_key(uint32_t threshold, uint32_t seed, uint32_t stream, u
   k.fourth[0] = all(k0[2]), k.fourth[1] = all(b3 ^ k1[2]);
   for (int i = 0; i < 6; ++i) k.round[i][0] = all(k0[i + 3]), k.round[i][1] = all(k1[i + 3]);
   // Flips the signs as well: there are only signed comparisons.
-  for (int w = 0; w < 2; ++w) k.last[w] = all(uint64_t{(w ? k1 : k0)[9] ^ 0x80000000u} << 32 | 0x80000000u);
-  k.least = splat_i(static_cast<int32_t>(((threshold << 8) - 1) ^ 0x80000000u));
+  for (int w = 0; w < 2; ++w) k.last[w] = all(uint64_t{(w ? k1 : k0)[9] ^ 0x80008000u} << 32 | 0x80008000u);
+  k.least = vh{} + static_cast<int16_t>((threshold - 1) ^ 0x8000u);
   return k;
 }
 
@@ -49,14 +50,35 @@ CF_INLINE vq mul_low(vq a, uint32_t b) {
 #endif
 }
 
-/// Which of 64 draws are kept: bit 4b + w for word w of block `first` + b. A 64-bit lane is a block: products keep both halves, and what is above the low half
-/// of a counter word is rubbish that mul_low ignores.
-CF_INLINE uint64_t keep_bits(const KeepKey& k, uint32_t first) {
-  constexpr int kBlocks = kWidth / 2, kTurns = kWidth < 8 ? 4 : 32 / kWidth;
+/// Lanes of two comparisons as bits: 16 for each four blocks' worth of lanes (128 bits), those of a, then those of b.
+CF_INLINE uint64_t bits_of_halves(vh a, vh b) {
+#if defined(CF_VEC_AVX512)
+  const auto bytes = [](uint64_t x) {  // byte i to byte 2i
+    x = (x | x << 16) & 0x0000ffff0000ffffu;
+    return (x | x << 8) & 0x00ff00ff00ff00ffu;
+  };
+  return bytes(_mm512_movepi16_mask((__m512i)a)) | bytes(_mm512_movepi16_mask((__m512i)b)) << 8;
+#elif defined(CF_VEC_AVX2)
+  return static_cast<uint32_t>(_mm256_movemask_epi8(_mm256_packs_epi16((__m256i)a, (__m256i)b)));
+#elif defined(CF_VEC_SSE2)
+  return static_cast<uint32_t>(_mm_movemask_epi8(_mm_packs_epi16((__m128i)a, (__m128i)b)));
+#else
+  uint64_t bits = 0;
+  for (int i = 0; i < 2 * kWidth; ++i) bits |= (uint64_t{a[i] & 1u} | uint64_t{b[i] & 1u} << 8) << (i / 8 * 16 + i % 8);
+  return bits;
+#endif
+}
+
+constexpr int kDraws = 128;  // at once: enough blocks for vectors to take turns
+
+/// Which of the draws of the 16 blocks from `first` on are kept, in order. A 64-bit lane is a block: products keep both halves, and what is above the low half of a
+/// counter word is rubbish that mul_low ignores.
+CF_INLINE void keep_bits(const KeepKey& k, uint32_t first, uint64_t bits[2]) {
+  constexpr int kBlocks = kWidth / 2, kTurns = kWidth > 8 ? 2 : 4;
   vq block = vq{} + uint64_t{first};
   for (int i = 0; i < kBlocks; ++i) block[i] += static_cast<uint64_t>(i);
-  uint64_t low = 0, high = 0;
-  for (int at = 0; at < 32; at += kTurns * kWidth, block += uint64_t{kTurns * kBlocks}) {
+  bits[0] = bits[1] = 0;
+  for (int at = 0; at < kDraws; at += 8 * kTurns * kBlocks, block += uint64_t{kTurns * kBlocks}) {
     vq c[kTurns][4];  // vectors take turns: a round is a chain of dependent instructions
     for (int h = 0; h < kTurns; ++h) {
       const vq p = mul_low(block + uint64_t{kBlocks} * static_cast<uint64_t>(h), kPhilox0);
@@ -81,40 +103,40 @@ CF_INLINE uint64_t keep_bits(const KeepKey& k, uint32_t first) {
     // The last products already hold a word in each half: the even word above the odd one.
     for (int h = 0; h < kTurns; ++h) {
       const vq w01 = (mul_low(c[h][2], kPhilox1) ^ k.last[0]) ^ (c[h][1] << 32), w23 = (mul_low(c[h][0], kPhilox0) ^ k.last[1]) ^ (c[h][3] << 32);
-      low |= uint64_t{bits_of((vi)w01 > k.least)} << (at + h * kWidth);
-      high |= uint64_t{bits_of((vi)w23 > k.least)} << (at + h * kWidth);
+      const int bit = at + h * 8 * kBlocks;
+      bits[bit / 64] |= bits_of_halves((vh)w01 > k.least, (vh)w23 > k.least) << bit % 64;
     }
   }
-  const auto pairs = [](uint64_t x) __attribute__((always_inline)) {  // bits 2b, 2b + 1 to 4b, 4b + 1
-    x = (x | x << 16) & 0x0000ffff0000ffffu;
-    x = (x | x << 8) & 0x00ff00ff00ff00ffu;
-    x = (x | x << 4) & 0x0f0f0f0f0f0f0f0fu;
-    return (x | x << 2) & 0x3333333333333333u;
-  };
-  const uint64_t swapped = pairs(low) | pairs(high) << 2, odd = 0x5555555555555555u;
-  return (swapped >> 1 & odd) | (swapped & odd) << 1;
+  // Nibbles: words 1, 0 of blocks 0 and 1, then words 3, 2 of both. Blocks side by side, then words in order.
+  for (int i = 0; i < 2; ++i) {
+    uint64_t x = bits[i];
+    x = (x & 0xf00ff00ff00ff00fu) | (x >> 4 & 0x00f000f000f000f0u) | (x & 0x00f000f000f000f0u) << 4;
+    bits[i] = (x >> 2 & 0x3333333333333333u) | (x & 0x3333333333333333u) << 2;
+  }
 }
 
 /// Bit i of `words`: is element `first` + i kept? For `count` elements; the bits behind them are 0.
 static __attribute__((noinline)) void keep_stream(const KeepKey& k, uint32_t first, size_t count, uint32_t* words) {
-  const uint32_t shift = first & 3;
-  uint32_t block = first >> 2;
-  uint64_t next = shift ? keep_bits(k, block) : 0;
-  for (size_t at = 0; at < count; at += 64) {
-    uint64_t bits;
-    if (shift) {  // the stream does not begin with a block: join each draw of 64 with the one before
-      bits = next >> shift;
-      block += 16;
-      next = keep_bits(k, block);
-      bits |= next << (64 - shift);
+  const uint32_t shift = first & 7;
+  uint32_t block = first >> 3;
+  uint64_t bits[2], next[2];
+  const auto draw = [&](uint64_t* to) {
+    keep_bits(k, block, to);
+    block += kDraws / 8;
+  };
+  if (shift) draw(next);
+  for (size_t at = 0; at < count; at += kDraws) {
+    if (shift) {  // the stream does not begin with a block: join the rest of what was drawn with the beginning of the next
+      bits[0] = next[0] >> shift | next[1] << (64 - shift), bits[1] = next[1] >> shift;
+      draw(next);
+      bits[1] |= next[0] << (64 - shift);
     } else {
-      bits = keep_bits(k, block);
-      block += 16;
+      draw(bits);
     }
-    const size_t left = count - at;
-    if (left < 64) bits &= (uint64_t{1} << left) - 1;
-    words[at / 32] = static_cast<uint32_t>(bits);
-    if (left > 32) words[at / 32 + 1] = static_cast<uint32_t>(bits >> 32);
+    for (size_t i = 0; i < kDraws / 32 && at + 32 * i < count; ++i) {
+      const size_t left = count - at - 32 * i;
+      words[at / 32 + i] = static_cast<uint32_t>(bits[i / 2] >> (i % 2 * 32)) & (left < 32 ? (1u << left) - 1 : ~0u);
+    }
   }
 }
 

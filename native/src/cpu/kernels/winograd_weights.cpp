@@ -107,36 +107,45 @@ void winograd_weights(const float* w, size_t o, size_t i, bool data_grad, size_t
   // What is larger than a cache's share goes past the caches: reading lines in only to overwrite them would cost as much as the writing.
   constexpr size_t kCached = 8u << 20;
   const bool past = 36 * k_stride * sizeof(float) > kCached && reinterpret_cast<uintptr_t>(u) % 64 == 0;
-  alignas(64) float taps[9 * kPanel] = {}, tile[36 * kPanel];
-  for (size_t c = c0; c < c1; ++c) {
-    float* to = u + (panel * a + c) * kPanel;
-    if (c >= summed) {
-      for (size_t k = 0; k < 36; ++k)
-        for (size_t l = 0; l < kPanel; l += kWidth) store(to + k * k_stride + l, vf{});
-      continue;
-    }
-    const float* from = w + c * c_stride + first * lane_stride;
-    gather(from, lanes, lane_stride, data_grad, taps);
-    for (size_t l = 0; l < kPanel; l += kWidth) {
-      vf half[18];
+  // A few channels are made side by side and then written plane by plane: the 36 planes lie a multiple of a page apart, so that writing a vector to each in turn
+  // would throw every line out of the first-level cache before its second vector comes.
+  constexpr size_t kGroup = 8, kPlane = kGroup * kPanel;
+  alignas(64) float taps[9 * kPanel] = {}, tile[36 * kPlane];
+  for (size_t c = c0; c < c1; c += kGroup) {
+    const size_t group = c1 - c < kGroup ? c1 - c : kGroup;
+    for (size_t g = 0; g < group; ++g) {
+      float* const own = tile + g * kPanel;
+      if (c + g >= summed) {
+        for (size_t k = 0; k < 36; ++k)
+          for (size_t l = 0; l < kPanel; l += kWidth) store(own + k * kPlane + l, vf{});
+        continue;
+      }
+      gather(w + (c + g) * c_stride + first * lane_stride, lanes, lane_stride, data_grad, taps);
+      for (size_t l = 0; l < kPanel; l += kWidth) {
+        vf half[18];
 #pragma GCC unroll 3
-      for (size_t j = 0; j < 3; ++j) {
-        const vf d[3] = {load(taps + j * kPanel + l), load(taps + (3 + j) * kPanel + l), load(taps + (6 + j) * kPanel + l)};
-        vf t[6];
-        weights6(d, t);
+        for (size_t j = 0; j < 3; ++j) {
+          const vf d[3] = {load(taps + j * kPanel + l), load(taps + (3 + j) * kPanel + l), load(taps + (6 + j) * kPanel + l)};
+          vf t[6];
+          weights6(d, t);
 #pragma GCC unroll 6
-        for (size_t k = 0; k < 6; ++k) half[k * 3 + j] = t[k];
-      }
+          for (size_t k = 0; k < 6; ++k) half[k * 3 + j] = t[k];
+        }
 #pragma GCC unroll 6
-      for (size_t k = 0; k < 6; ++k) {
-        vf t[6];
-        weights6(half + k * 3, t);
+        for (size_t k = 0; k < 6; ++k) {
+          vf t[6];
+          weights6(half + k * 3, t);
 #pragma GCC unroll 6
-        for (size_t j = 0; j < 6; ++j) store(past ? tile + (k * 6 + j) * kPanel + l : to + (k * 6 + j) * k_stride + l, t[j]);
+          for (size_t j = 0; j < 6; ++j) store(own + (k * 6 + j) * kPlane + l, t[j]);
+        }
       }
     }
-    for (size_t k = 0; past && k < 36; ++k)
-      for (size_t l = 0; l < kPanel; l += kWidth) stream(to + k * k_stride + l, load(tile + k * kPanel + l));
+    float* const to = u + (panel * a + c) * kPanel;
+    for (size_t k = 0; k < 36; ++k)
+      for (size_t l = 0; l < group * kPanel; l += kWidth) {
+        const vf v = load(tile + k * kPlane + l);
+        past ? stream(to + k * k_stride + l, v) : store(to + k * k_stride + l, v);
+      }
   }
   if (past) fence_streams();
 }

@@ -1,8 +1,7 @@
 // Softmax attention and its gradient.
 #include "cpu/kernels/attention.h"
 
-#include <cmath>
-
+#include "common/philox.h"
 #include "cpu/ops/operands.h"
 #include "cpu/ops/parallel.h"
 
@@ -60,7 +59,7 @@ class Attention final : public Kernel {
     kvq_ = o.input_of_rank(0, "kvq", 3);
     shape_ = shape_of(o, kvq_);
     out_ = o.output(0, "out", {shape_.images, shape_.length, shape_.channels()}), lse_ = o.output(1, "lse", {shape_.images, shape_.heads, shape_.length});
-    dropout_.threshold = static_cast<uint32_t>(std::ceil(p * 16777216.0f));  // exact: a power of two
+    dropout_.threshold = p > 0.0f ? dropout_threshold(p) : 0;
     dropout_.scale = 1.0f / (1.0f - p);
     dropout_.stream = o.attr(2);
     level_ = o.attr(3);
