@@ -68,9 +68,9 @@ async function run(
   if (kind !== ".png" && kind !== ".safetensors") {
     throw new UsageError(`--out: expected FILE.png or FILE.safetensors, found ${out}`);
   }
-  await expectWritable(out);
   using interruption = listenForInterruption((line) => console.error(line));
   const work = await prepare(await findConfig(path));
+  await expectWritable(out);
   await using model = await openModel(path, {
     ...(device === undefined ? {} : { device }),
     ...(threads === undefined ? {} : { threads }),
