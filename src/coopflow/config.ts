@@ -3,7 +3,7 @@ import { z } from "zod";
 import { ENERGY_DEFAULTS, ENERGY_KINDS, type EnergyConfig } from "../energy/config.ts";
 import { LANGEVIN_DEFAULTS } from "../energy/langevin.ts";
 import { ConfigError } from "../errors.ts";
-import { checkFlowConfig, FLOW_DEFAULTS, type FlowConfig } from "../flow/config.ts";
+import { checkFlowConfig, COUPLINGS, FLOW_DEFAULTS, type FlowConfig } from "../flow/config.ts";
 import { configErrorOf } from "./config_errors.ts";
 
 const OFF = z.literal("off");
@@ -26,6 +26,8 @@ const FLOW = z.strictObject({
     .describe("Couplings [channelwise, checkerboard] of each scale, finest first"),
   channels: count(4).multipleOf(4).default(FLOW_DEFAULTS.channels).describe("Width of the coupling networks"),
   blocks: count(0).default(FLOW_DEFAULTS.blocks).describe("Residual blocks per coupling network"),
+  coupling: z.enum(COUPLINGS).default(FLOW_DEFAULTS.coupling)
+    .describe("Main flow: mixture of logistics (Flow++), affine (RealNVP) or additive (NICE) couplings"),
   components: count(1).default(FLOW_DEFAULTS.components).describe("Logistic components per mixture"),
   dropout: z.number().min(0).lt(1).default(FLOW_DEFAULTS.dropout).describe("Probability of dropout"),
   attention: z.boolean().default(FLOW_DEFAULTS.attention).describe("Self-attention in the main flow's blocks"),

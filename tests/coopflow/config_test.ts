@@ -47,6 +47,7 @@ const WRONG: readonly [name: string, input: unknown, field: string, message: str
     "off or frechet",
   ],
   ["patience for nothing", { training: { best: { patience: 3 } } }, "training.best.patience", "expected off without"],
+  ["a coupling of another name", { flow: { coupling: "afine" } }, "flow.coupling", "mixture or affine or additive"],
   ["a misspelt phase", { training: { fase: "flow" } }, "training.fase", "the nearest is training.phase"],
   ["a negative seed", { seed: -1 }, "seed", "expected a number of at least 0, found -1"],
 ];

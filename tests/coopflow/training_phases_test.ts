@@ -144,6 +144,24 @@ describe("phases of training", () => {
   });
 });
 
+describe("flow.coupling", () => {
+  for (const coupling of ["affine", "additive"] as const) {
+    it(`${coupling}: the flow learns the data with it`, async () => {
+      const config = {
+        ...configOf({ phase: "flow", iterations: 80, recompute: true }),
+        flow: { ...TINY.flow, coupling },
+      };
+      await using model = await CoopFlow.create(config, THREADS);
+      const bits: number[] = [];
+      for await (const event of model.fit(data.train)) {
+        if (event.type === "iteration") bits.push(event.metrics.bitsPerDim);
+      }
+      const mean = (part: readonly number[]): number => part.reduce((sum, v) => sum + v, 0) / part.length;
+      assert(mean(bits.slice(-20)) < mean(bits.slice(0, 20)) - 0.02);
+    });
+  }
+});
+
 describe("warmStart", () => {
   it("takes the networks that were trained, averaged, and nothing else", async () => {
     await withFolder(async (folder) => {
