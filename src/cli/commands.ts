@@ -240,6 +240,17 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
       wholeNumber(2),
     )
     .option("--figures <names>", `some of ${FIGURES.join(", ")}, with commas (default: all)`, namesOf(...FIGURES))
+    .option(
+      "--features <digits|file.onnx>",
+      "features beside the pixels: the built-in digit network, or a network of yours; may be repeated (default: digits' for digits)",
+      listOf,
+      [],
+    )
+    .option(
+      "--value-range <range>",
+      "what an ONNX network takes: 0..1, -1..1 or 0..255 (default: 0..1)",
+      oneOf("0..1", "-1..1", "0..255"),
+    )
     .option("--statistics <file.npz>", "real images' mu and sigma, as pytorch-fid saves them, for the Fréchet distance")
     .option("--out <file.json>", "where results go (default: evaluation.json in the run)")
     .action(async (run: string, options: OptionValues) =>

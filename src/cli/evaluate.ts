@@ -2,13 +2,17 @@
 import { stat } from "node:fs/promises";
 import { extname, join } from "node:path";
 import { evaluate, type Evaluation } from "../coopflow/evaluation.ts";
+import { DigitFeatures } from "../coopflow/digit_features.ts";
 import { type Figure, FIGURES } from "../coopflow/figures.ts";
 import { type Dataset, subset } from "../data/dataset.ts";
 import { UsageError } from "../errors.ts";
 import { writeAtomic } from "../io/atomic.ts";
 import { writePng } from "../io/png.ts";
+import type { FeatureExtractor } from "../metrics/extractors.ts";
 import { imageGrid } from "../metrics/grid.ts";
+import { OnnxFeatures, type ValueRange } from "../metrics/onnx_features.ts";
 import { readStatistics } from "../metrics/statistics_file.ts";
+import type { DeviceOptions } from "../runtime/device.ts";
 import { givenImages, usedImages } from "./data_source.ts";
 import { evaluationLines, jsonOfEvaluation } from "./evaluation_text.ts";
 import { listenForInterruption } from "./interruption.ts";
@@ -22,6 +26,8 @@ export interface EvaluateCommandOptions {
   readonly count?: number;
   readonly samples?: number;
   readonly figures?: readonly Figure[];
+  readonly features?: readonly string[];
+  readonly valueRange?: ValueRange;
   readonly statistics?: string;
   readonly out?: string;
   readonly seed?: number;
@@ -33,8 +39,7 @@ export interface EvaluateCommandOptions {
 
 /** Runs the command; returns the exit code. */
 export async function evaluateCommand(run: string, options: EvaluateCommandOptions): Promise<number> {
-  const { images, count, samples, figures = FIGURES, statistics, seed, liveParameters = false, json, device, threads } =
-    options;
+  const { images, count, samples, figures = FIGURES, statistics, seed, liveParameters = false, json } = options;
   const out = options.out ?? await besides(run);
   if (extname(out).toLowerCase() !== ".json") throw new UsageError(`--out: expected FILE.json, found ${out}`);
   await expectWritable(out);
@@ -44,13 +49,13 @@ export async function evaluateCommand(run: string, options: EvaluateCommandOptio
   using given = await givenImages(config, images);
   using train = await givenImages(config, images, "train");
   const reference = firstPart(given.data, usedImages(given.data, count));
-  await using model = await openModel(run, {
-    ...(device === undefined ? {} : { device }),
-    ...(threads === undefined ? {} : { threads }),
-  }, (line) => console.error(line));
+  await using model = await openModel(run, deviceOptionsOf(options), (line) => console.error(line));
+  await using networks = new AsyncDisposableStack();
+  const extractors = await openExtractors(networks, options, reference);
   using rates = new Rates();
   const found = await evaluate(model, reference, {
     figures,
+    extractors,
     seed: seed ?? config.seed,
     liveParameters,
     signal: interruption.signal,
@@ -75,6 +80,32 @@ export async function evaluateCommand(run: string, options: EvaluateCommandOptio
 
 function firstPart(data: Dataset, count: number): Dataset {
   return count === data.count ? data : subset(data, data.name, Uint32Array.from({ length: count }, (_, i) => i));
+}
+
+function deviceOptionsOf({ device, threads }: EvaluateCommandOptions): DeviceOptions {
+  return { ...(device === undefined ? {} : { device }), ...(threads === undefined ? {} : { threads }) };
+}
+
+/** The networks asked for; of the built-in digits, the one that knows them. */
+async function openExtractors(
+  networks: AsyncDisposableStack,
+  { features, valueRange, images, ...options }: EvaluateCommandOptions,
+  data: Dataset,
+): Promise<FeatureExtractor[]> {
+  const named = features ?? [];
+  const onnx = named.filter((name) => name !== "digits");
+  if (valueRange !== undefined && onnx.length === 0) {
+    throw new UsageError("--value-range: expected --features FILE.onnx with it, found none");
+  }
+  const extractors: FeatureExtractor[] = [];
+  for (const name of named.length === 0 && images === undefined ? ["digits"] : named) {
+    if (name === "digits") extractors.push(networks.use(await DigitFeatures.open(deviceOptionsOf(options))));
+    else {
+      const how = valueRange === undefined ? {} : { range: valueRange };
+      extractors.push(networks.use(await OnnxFeatures.open(name, data, how)));
+    }
+  }
+  return extractors;
 }
 
 /** Where results go if nothing is said: into the run's folder, or beside a checkpoint. */

@@ -38,7 +38,10 @@ export function evaluationLines(found: Evaluation): string[] {
 }
 
 function distanceLines(of: readonly Distances[]): string[] {
-  const [{ features, preparation, dimension, count, real, kernel, manifold }] = of as [Distances, ...Distances[]];
+  const [{ features, preparation, names, dimension, count, real, kernel, manifold }] = of as [
+    Distances,
+    ...Distances[],
+  ];
   const rows = of.map(({ generated, frechet, kernel, manifold }) => [
     generated,
     ...(frechet === undefined ? [] : [shownInterval(frechet, 3)]),
@@ -49,12 +52,12 @@ function distanceLines(of: readonly Distances[]): string[] {
   ]);
   const header = [
     `${features} (${dimension})`,
-    ...(kernel === undefined ? [] : ["Fréchet", "kernel"]),
+    ...(kernel === undefined ? [] : [names.frechet, names.kernel]),
     ...(manifold === undefined ? [] : ["precision", "recall", "density", "coverage"]),
   ];
   const notes = [
     `${count} generated, ${real} real images; ${preparation}`,
-    ...(kernel === undefined ? [] : [`kernel: subsets of ${kernel.size}`]),
+    ...(kernel === undefined ? [] : [`${names.kernel}: subsets of ${kernel.size}`]),
     ...(manifold === undefined
       ? []
       : [`precision to coverage: k = ${manifold.k}, ${manifold.generated} and ${manifold.real} images`]),

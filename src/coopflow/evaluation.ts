@@ -54,6 +54,8 @@ export interface EvaluateOptions {
 export interface Distances {
   readonly features: string;
   readonly preparation: string;
+  /** What these features' Fréchet and kernel distances are called. */
+  readonly names: FeatureExtractor["distances"];
   readonly dimension: number;
   readonly generated: Generated;
   /** Images of each kind. */
@@ -152,6 +154,7 @@ export async function evaluate(
         distances.push({
           features: extractor.name,
           preparation: extractor.preparation,
+          names: extractor.distances,
           dimension: extractor.dimension,
           generated,
           count,

@@ -9,6 +9,8 @@ export interface FeatureExtractor {
   readonly name: string;
   /** What happens to an image before: how it is resized and scaled. */
   readonly preparation: string;
+  /** What the Fréchet and the kernel distance of these features are called: FID is Inception's alone to be compared with. */
+  readonly distances: { readonly frechet: string; readonly kernel: string };
   /** d */
   readonly dimension: number;
   /**
@@ -43,6 +45,7 @@ export function pixelFeatures({ height, width, channels }: ImageSize): FeatureEx
   };
   return {
     name: "pixels",
+    distances: { frechet: "Fréchet", kernel: "kernel" },
     preparation: `${side === 1 ? "not resized" : `means over ${side}×${side} pixels`}; values from 0 to 1`,
     dimension,
     extract(images, count): Promise<Float32Array> {
