@@ -2,7 +2,7 @@
 import type { DeviceInfo } from "../runtime/device.ts";
 import type { Profile } from "../runtime/program.ts";
 
-/** Numbers of one learning iteration. Norms are those before clipping. */
+/** Numbers of one learning iteration. Norms are those before clipping. NaN: the phase of training has no such thing. */
 export interface IterationMetrics {
   /** −mean log q(x̃) of the revised images under the flow, in nats per image. */
   readonly flowNll: number;
@@ -102,6 +102,16 @@ export interface SamplesEvent {
   readonly path: string;
 }
 
+/** A model was measured on held-out images, as the configuration's `training.best` says. */
+export interface MeasurementEvent {
+  readonly type: "measurement";
+  readonly iteration: number;
+  readonly metric: "off" | "frechet" | "bitsPerDim";
+  readonly value: number;
+  /** Whether there was none as good before. */
+  readonly isBest: boolean;
+}
+
 /** Something worth knowing that is no failure. */
 export interface NoticeEvent {
   readonly type: "notice";
@@ -127,4 +137,4 @@ export interface ReportEvent {
 }
 
 /** What a run in a directory yields. */
-export type TrainEvent = FitEvent | CheckpointEvent | SamplesEvent | NoticeEvent | ReportEvent;
+export type TrainEvent = FitEvent | CheckpointEvent | SamplesEvent | NoticeEvent | MeasurementEvent | ReportEvent;

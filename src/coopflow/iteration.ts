@@ -29,7 +29,8 @@ function scalar(fetches: Fetches, name: string): number {
  */
 export function checkFinite(iteration: number, fetches: Fetches, largest: () => string): void {
   for (const { name, what } of WATCHED) {
-    const value = scalar(fetches, name);
+    const value = fetches[name]?.[0];
+    if (value === undefined) continue; // not part of this phase
     if (Number.isFinite(value)) continue;
     throw new CoopFlowError(
       `iteration ${iteration}: expected finite values, found ${what} (${name}) = ${value} first; nothing was changed; ` +
@@ -75,8 +76,8 @@ export function iterationEvent(
       change: scalar(fetches, "change"),
       flowUpdated: scalar(fetches, "flow_ok") === 1,
       ebmUpdated: scalar(fetches, "ebm_ok") === 1,
-      flowLr: scalars["flow_lr"] ?? NaN,
-      ebmLr: scalars["ebm_lr"] ?? NaN,
+      flowLr: fetches["flow_nll"] === undefined ? NaN : scalars["flow_lr"] ?? NaN,
+      ebmLr: fetches["ebm_loss"] === undefined ? NaN : scalars["ebm_lr"] ?? NaN,
     },
   };
 }

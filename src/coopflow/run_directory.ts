@@ -59,10 +59,15 @@ export class RunDirectory implements AsyncDisposable {
    * Creates a run directory.
    *
    * @param path a new or empty folder
+   * @param fill writes what the run begins with; only then is the folder a run, so that none is ever taken up without it
    * @throws {UsageError} if there is something in it
    * @throws {CoopFlowError} if it can't be written
    */
-  static async create(path: string, config: CoopFlowConfig): Promise<RunDirectory> {
+  static async create(
+    path: string,
+    config: CoopFlowConfig,
+    fill: (run: RunDirectory) => Promise<void> = () => Promise.resolve(),
+  ): Promise<RunDirectory> {
     await writing(path, () => mkdir(path, { recursive: true }));
     const found = await writing(path, () => readdir(path));
     if (found.length > 0) {
@@ -76,6 +81,7 @@ export class RunDirectory implements AsyncDisposable {
     try {
       for (const folder of ["samples", "checkpoints"]) await writing(path, () => mkdir(join(path, folder)));
       await run.writeJson("schema.json", configJsonSchema());
+      await fill(run);
       await run.writeConfig(config);
       await syncFolder(dirname(resolve(path)));
       return run;

@@ -3,7 +3,7 @@ import { basename, resolve } from "node:path";
 import { CancelledError } from "../errors.ts";
 import { appendJsonLine } from "../io/json_lines.ts";
 import type { CoopFlowConfig } from "./config.ts";
-import type { IterationEvent, WarningEvent } from "./events.ts";
+import type { IterationEvent, IterationMetrics, WarningEvent } from "./events.ts";
 import type { RunDirectory } from "./run_directory.ts";
 import { RunEvents } from "./run_events.ts";
 import { writeRunPage } from "./run_page.ts";
@@ -128,13 +128,26 @@ export class RunLog {
   }
 }
 
+/** Figures that the phase has. */
+function known(metrics: IterationMetrics): Record<string, number | boolean> {
+  return Object.fromEntries(Object.entries(metrics).filter(([, value]) => !Number.isNaN(value)));
+}
+
 function scalarsOf({ metrics, seconds, dataSeconds }: IterationEvent): { tag: string; scalar: number }[] {
-  return Object.entries({ ...metrics, seconds, dataSeconds }).map(([tag, value]) => ({ tag, scalar: Number(value) }));
+  return Object.entries({ ...known(metrics), seconds, dataSeconds }).map(([tag, value]) => ({
+    tag,
+    scalar: Number(value),
+  }));
 }
 
 function metricsLine(event: IterationEvent): Record<string, number | boolean> {
   const { iteration, seconds, dataSeconds, metrics } = event;
-  return { iteration, ...metrics, seconds: Number(seconds.toFixed(4)), dataSeconds: Number(dataSeconds.toFixed(6)) };
+  return {
+    iteration,
+    ...known(metrics),
+    seconds: Number(seconds.toFixed(4)),
+    dataSeconds: Number(dataSeconds.toFixed(6)),
+  };
 }
 
 function warningLine({ iteration, kind, message, advice }: WarningEvent): Record<string, number | string> {

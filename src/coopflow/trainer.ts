@@ -13,6 +13,7 @@ import { imageGrid } from "../metrics/grid.ts";
 import { buildInfo, type DeviceOptions } from "../runtime/device.ts";
 import { libraryPath } from "../runtime/library.ts";
 import type { CoopFlowConfig } from "./config.ts";
+import { BestKeeper } from "./best.ts";
 import type { CheckpointEvent, SamplesEvent, TrainEvent } from "./events.ts";
 import { checkDataset } from "./inference.ts";
 import { CoopFlow, type FitOptions } from "./model.ts";
@@ -56,7 +57,9 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
   const { iterations } = config.training;
   let saved = began.savedAt;
   for (const message of began.notices) yield { type: "notice", message };
-  if (model.counters.iteration >= iterations && model.counters.initialised && await run.has("report.json")) {
+  const best = await BestKeeper.open(run, config, data, model.counters.iteration);
+  const isOver = (): boolean => model.counters.iteration >= iterations || best.isExhausted;
+  if (isOver() && model.counters.initialised && await run.has("report.json")) {
     yield { type: "finished", iteration: model.counters.iteration };
     return;
   }
@@ -74,14 +77,25 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
   };
   const { checkpointEvery, sampleEvery } = config.training;
   try {
-    for await (const event of model.fit(data.train, fitOptions(iterations, options))) {
+    // An interrupted measurement is made up for.
+    if (best.isDue(model.counters.iteration)) yield await best.measure(model, signal);
+    for await (const event of best.isExhausted ? [] : model.fit(data.train, fitOptions(iterations, options))) {
       // Logged before it is told: whoever listens may stop here.
       if (event.type === "iteration" || event.type === "warning") await log.record(event);
       yield event;
       if (event.type === "set-up" && saved === undefined) yield await save();
       if (event.type !== "iteration") continue;
       const { iteration } = event;
-      if (iteration % checkpointEvery === 0 || iteration === iterations) yield await save();
+      // Before the checkpoint: a run that goes on from there has the measurement.
+      if (best.isDue(iteration)) yield await best.measure(model, signal);
+      if (iteration % checkpointEvery === 0 || isOver()) yield await save();
+      if (best.isExhausted) {
+        yield {
+          type: "notice",
+          message: `stopped after iteration ${iteration}: no measurement has been better for long`,
+        };
+        break;
+      }
       if (iteration % sampleEvery === 0 && iteration !== iterations) {
         yield await draw(model, run, log, data.train, signal);
       }
@@ -183,6 +197,8 @@ function expectSameModel(path: string, config: CoopFlowConfig, found: CoopFlowCo
     ["data", config.data, found.data],
     ["flow", config.flow, found.flow],
     ["energy", config.energy, found.energy],
+    ["training.phase", config.training.phase, found.training.phase],
+    ["training.chains", config.training.chains, found.training.chains],
     ["training.averaging", config.training.averaging, found.training.averaging],
   ];
   for (const [part, expected, actual] of parts) {

@@ -30,24 +30,30 @@ export class Watchdog {
   #greatestChange = 0;
   #seen = 0;
 
-  /** The warnings that an iteration gives rise to. */
-  observe({ iteration, metrics }: Pick<IterationEvent, "iteration" | "metrics">): WarningEvent[] {
+  /**
+   * The warnings that an iteration gives rise to.
+   *
+   * @param has whether a value of {@linkcode WATCHED} is part of the iteration: phases lack some
+   */
+  observe(
+    { iteration, metrics }: Pick<IterationEvent, "iteration" | "metrics">,
+    has: (name: string) => boolean = () => true,
+  ): WarningEvent[] {
     const warn = (kind: WarningKind, message: string, advice: string): WarningEvent => {
       this.#told.add(kind);
       return { type: "warning", kind, iteration, message, advice };
     };
-    const skipped = !metrics.flowUpdated || !metrics.ebmUpdated;
+    const skipped = (has("flow_norm") && !metrics.flowUpdated) || (has("ebm_norm") && !metrics.ebmUpdated);
     this.#skipped.add(skipped ? 1 : 0);
-    const broken = firstNotFinite(metrics);
+    const broken = firstNotFinite(metrics, has);
     if (broken !== undefined) {
       if (this.#told.has("not-finite")) return [];
       const advice = "lower training.flow.lr, training.ebm.lr or langevin.stepSize, or go on from an older checkpoint";
       return [warn("not-finite", `${broken} first; the update was skipped`, advice)];
     }
     this.#told.delete("not-finite");
-    const gap = Math.abs(metrics.ebmLoss);
-    for (const average of [this.#gap, this.#usualGap]) average.add(gap);
-    this.#change.add(metrics.change);
+    if (has("ebm_loss")) { for (const average of [this.#gap, this.#usualGap]) average.add(Math.abs(metrics.ebmLoss)); }
+    if (has("change")) this.#change.add(metrics.change);
     if (++this.#seen <= FIRST) return [];
     this.#leastGap = Math.min(this.#leastGap, this.#usualGap.value);
     this.#greatestChange = Math.max(this.#greatestChange, this.#change.value);
@@ -65,7 +71,7 @@ export class Watchdog {
       );
     }
     const least = Math.max(CHANGE_LEAST, CHANGE_SHARE * this.#greatestChange);
-    if (this.#begins("change", this.#change.value < least, this.#change.value > least / CALM)) {
+    if (this.#begins("change", has("change") && this.#change.value < least, this.#change.value > least / CALM)) {
       warnings.push(
         warn(
           "change",
@@ -96,8 +102,8 @@ export class Watchdog {
 }
 
 /** In the order in which the values are computed, as the first is nearest to the cause. */
-function firstNotFinite(metrics: IterationMetrics): string | undefined {
-  const found = WATCHED.find(({ key }) => !Number.isFinite(metrics[key]));
+function firstNotFinite(metrics: IterationMetrics, has: (name: string) => boolean): string | undefined {
+  const found = WATCHED.find(({ key, name }) => has(name) && !Number.isFinite(metrics[key]));
   return found === undefined ? undefined : `${found.what} (${found.name}) is ${metrics[found.key]}`;
 }
 
