@@ -35,7 +35,7 @@ export type { Counters } from "./src/coopflow/schedule.ts";
 export { configJsonSchema, parseConfig } from "./src/coopflow/config.ts";
 export type { CoopFlowConfig, CoopFlowConfigInput } from "./src/coopflow/config.ts";
 export { presets } from "./src/coopflow/presets.ts";
-export type { PresetName } from "./src/coopflow/presets.ts";
+export type { PresetName } from "./src/coopflow/preset_names.ts";
 
 // ---- events
 
@@ -45,6 +45,7 @@ export type {
   FitEvent,
   IterationEvent,
   IterationMetrics,
+  MeasurementEvent,
   NoticeEvent,
   ProfileEvent,
   Report,
@@ -52,6 +53,8 @@ export type {
   SamplesEvent,
   SetUpEvent,
   TrainEvent,
+  WarningEvent,
+  WarningKind,
 } from "./src/coopflow/events.ts";
 
 // ---- runs in a directory, checkpoints

@@ -15,6 +15,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   io: [],
   data: ["io"],
   metrics: ["graph", "io", "data"],
+  report: ["io", "metrics"],
   coopflow: [
     "graph",
     "autodiff",
@@ -27,6 +28,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     "data",
     "io",
     "metrics",
+    "report",
   ],
   serve: ["coopflow"],
 };

@@ -1,7 +1,7 @@
 /** The commands and their options. */
 import type { Command, OptionValues } from "commander";
 import { FIGURES } from "../coopflow/figures.ts";
-import type { PresetName } from "../coopflow/presets.ts";
+import { PRESET_NAMES } from "../coopflow/preset_names.ts";
 import { LIBRARY_VERSION } from "../coopflow/version.ts";
 import {
   deviceName,
@@ -18,7 +18,6 @@ type Commander = typeof import("commander");
 
 const FIRST_COUNT = wholeNumber(1);
 const SEED = wholeNumber(0, 0xffffffff);
-const PRESETS: readonly PresetName[] = ["digits", "small", "paper", "cifar10", "svhn", "celeba32", "celeba64"];
 
 /**
  * Builds the parser.
@@ -65,9 +64,15 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
         "Learn from images; without options: handwritten digits",
         "deno task train --iterations 500 --out runs/first",
       )
-        .option("--preset <name>", PRESETS.join(", "), oneOf(...PRESETS))
+        .option("--preset <name>", PRESET_NAMES.join(", "), oneOf(...PRESET_NAMES))
         .option("--config <file>", "JSON configuration, over the preset (or the reference's defaults)")
         .option("--set <path=value>", "set one field of the configuration; may be repeated", listOf, [])
+        .option(
+          "--phase <name>",
+          "coop; flow: the flow alone, by maximum likelihood on data; ebm: the EBM alone (default: the preset's)",
+          oneOf("coop", "flow", "ebm"),
+        )
+        .option("--init <run>", "begin with the networks of another run, or of a checkpoint file")
         .option("--data <path>", "file or folder of images, see data --help; without it the built-in digits")
         .option("--iterations <n>", "iterations in all", wholeNumber(1))
         .option("--batch <n>", "images per iteration", FIRST_COUNT)
@@ -101,6 +106,28 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
     .option("--json", "one line of JSON, with the whole histogram")
     .action(async (path: string, options: OptionValues) =>
       done(await (await import("./data.ts")).dataCommand(path, options))
+    );
+
+  define(
+    "runs",
+    "List runs: state, last figures, time",
+    "deno task runs experiments --json",
+  )
+    .argument("[dir]", "folder that is searched (default: runs)")
+    .option("--json", "one line of JSON for each")
+    .action(async (dir: string | undefined, options: OptionValues) =>
+      done(await (await import("./runs.ts")).runsCommand(dir, options))
+    );
+
+  define(
+    "report",
+    "Write a run's page, or one that compares several runs",
+    "deno task report runs/digits-1 runs/digits-2 --out comparison.html",
+  )
+    .argument("<run...>", "run directories")
+    .option("--out <file>", "FILE.html (default: report.html in the run, comparison.html for several)")
+    .action(async (runs: string[], options: OptionValues) =>
+      done(await (await import("./report.ts")).reportCommand(runs, options))
     );
 
   devices(
@@ -285,7 +312,7 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
   )
     .argument("<file>", "FILE.pth.tar (or .pth, .pt) of torch.save, or FILE.safetensors with the reference's names")
     .argument("<run>", "run directory, new or empty")
-    .option("--preset <name>", `${PRESETS.join(", ")} (default: read off the tensors)`, oneOf(...PRESETS))
+    .option("--preset <name>", `${PRESET_NAMES.join(", ")} (default: read off the tensors)`, oneOf(...PRESET_NAMES))
     .option("--config <file>", "JSON configuration, over the preset")
     .option("--set <path=value>", "set one field of the configuration; may be repeated", listOf, [])
     .action(async (file: string, run: string, options: OptionValues) =>

@@ -3,7 +3,8 @@ import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { DataError, UsageError } from "../errors.ts";
 import { type CoopFlowConfig, type CoopFlowConfigInput, parseConfig } from "../coopflow/config.ts";
-import { type PresetName, presets } from "../coopflow/presets.ts";
+import type { PresetName } from "../coopflow/preset_names.ts";
+import { presets } from "../coopflow/presets.ts";
 import { parseJson, withoutSchema } from "../coopflow/run_directory.ts";
 import { systemReason } from "../io/system_error.ts";
 
@@ -12,6 +13,7 @@ export interface ConfigOptions {
   readonly preset?: PresetName;
   readonly config?: string;
   readonly set: readonly string[];
+  readonly phase?: CoopFlowConfig["training"]["phase"];
   readonly iterations?: number;
   readonly batch?: number;
   readonly seed?: number;
@@ -47,11 +49,12 @@ export async function configFrom(options: ConfigOptions, base?: CoopFlowConfigIn
   // Data bring their own sizes; until they are known, any that every number of scales divides will do.
   if (options.data !== undefined && preset === undefined && file === undefined) merge(tree, { data: ANY_SIZE });
   const given: Tree = {};
-  const { iterations, batch, seed, flip } = options;
+  const { phase, iterations, batch, seed, flip } = options;
   const fromFile = file === undefined ? {} : await readConfigFile(file);
   for (const target of [tree, given]) {
     merge(target, structuredClone(fromFile));
     for (const text of options.set) assign(target, text);
+    if (phase !== undefined) merge(target, { training: { phase } });
     if (iterations !== undefined) merge(target, { training: { iterations } });
     if (batch !== undefined) merge(target, { training: { batch } });
     if (seed !== undefined) merge(target, { seed });

@@ -42,7 +42,6 @@ export async function densityCommand(run: string, options: DensityCommandOptions
   if (out !== undefined && extname(out).toLowerCase() !== ".csv") {
     throw new UsageError(`--out: expected FILE.csv, found ${out}`);
   }
-  if (out !== undefined) await expectWritable(out);
   using interruption = listenForInterruption((line) => console.error(line));
   const config = await findConfig(run);
   using given = await givenImages(config, images);
@@ -53,6 +52,7 @@ export async function densityCommand(run: string, options: DensityCommandOptions
     const other = others.use(await otherImages(config, name, given.data));
     sets.push({ data: other.data, count: Math.min(used, other.data.count) });
   }
+  if (out !== undefined) await expectWritable(out);
   await using model = await openModel(run, deviceOptions(options), (line) => console.error(line));
   const how: DensityOptions = { draws, seed: seed ?? model.config.seed, liveParameters, signal: interruption.signal };
   const scored: Scored[] = [];

@@ -57,13 +57,13 @@ export async function diagnoseCommand(run: string, options: DiagnoseCommandOptio
   if (out !== undefined && extname(out).toLowerCase() !== ".png") {
     throw new UsageError(`--out: expected FILE.png, found ${out}`);
   }
-  if (out !== undefined) await expectWritable(out);
   using interruption = listenForInterruption((line) => console.error(line));
   const config = await findConfig(run);
   using given = await givenImages(config, images, "train");
   const used = usedImages(given.data, count ?? Math.min(MOST_IMAGES, given.data.count));
   if (used < 2) throw new UsageError(`--count: expected at least 2 images, found ${used}`);
   const learning = (await stat(run)).isDirectory() ? await learningOf(join(run, "metrics.jsonl")) : undefined;
+  if (out !== undefined) await expectWritable(out);
   await using model = await openModel(run, deviceOptions(options), (line) => console.error(line));
   const how = { seed: seed ?? model.config.seed, liveParameters, signal: interruption.signal };
   const data = readImages(given.data, 0, used);

@@ -67,6 +67,12 @@ class TextPrinter implements Printer {
         return this.#progress(event);
       case "samples":
         return this.#line(`iteration ${event.iteration}: samples in ${event.path}`);
+      case "warning":
+        return this.notice(`warning: iteration ${event.iteration}: ${event.message}; ${event.advice}`);
+      case "measurement": {
+        const { iteration, metric, value, isBest } = event;
+        return this.#line(`iteration ${iteration}: ${metric} ${value.toFixed(3)}${isBest ? ", the best so far" : ""}`);
+      }
       case "report":
         for (const line of reportLines(event.report)) this.#line(line);
         return;
@@ -123,15 +129,16 @@ function setUpLine({ device, parameters, initialisedFrom, seconds, iteration, it
 }
 
 function iterationLine({ iteration, iterations, metrics }: IterationEvent, rate: number): string {
+  const [hasFlow, hasEbm] = [metrics.bitsPerDim, metrics.ebmLoss].map((value) => !Number.isNaN(value));
   const parts = [
     `iteration ${iteration}/${iterations}`,
     rate >= 1 ? `${rate.toFixed(1)}/s` : `${(1 / rate).toFixed(1)} s each`,
     `${duration((iterations - iteration) / rate)} left`,
-    `flow ${metrics.bitsPerDim.toFixed(3)} bits/dim`,
-    `ebm ${metrics.ebmLoss.toFixed(3)}`,
-    `change ${metrics.change.toFixed(3)}`,
+    ...(hasFlow ? [`flow ${metrics.bitsPerDim.toFixed(3)} bits/dim`] : []),
+    ...(hasEbm ? [`ebm ${metrics.ebmLoss.toFixed(3)}`, `change ${metrics.change.toFixed(3)}`] : []),
+    `${Math.round(process.memoryUsage.rss() / 1e6)} MB`,
   ];
-  if (!metrics.flowUpdated || !metrics.ebmUpdated) parts.push("update skipped");
+  if ((hasFlow && !metrics.flowUpdated) || (hasEbm && !metrics.ebmUpdated)) parts.push("update skipped");
   return parts.join("  ");
 }
 

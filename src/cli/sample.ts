@@ -10,7 +10,7 @@ import { type Pixels, writePng } from "../io/png.ts";
 import { tensorOf, writeSafetensors } from "../io/safetensors.ts";
 import { imageGrid } from "../metrics/grid.ts";
 import { listenForInterruption } from "./interruption.ts";
-import { findCheckpoint } from "./model_source.ts";
+import { findCheckpoint, findConfig } from "./model_source.ts";
 import { type DeviceFlags, deviceOptions } from "./options.ts";
 import { expectWritable, expectWritableFolder } from "./output.ts";
 import { Rate } from "./rate.ts";
@@ -40,6 +40,7 @@ export async function sampleCommand(run: string, options: Partial<SampleCommandO
   const { count = 1, out = "samples", seed, liveParameters = false } = options;
   const target = targetOf(out);
   expectFitting(out, target, options);
+  await findConfig(run); // before a folder is made
   await (target === "folder" ? expectWritableFolder(out) : expectWritable(out));
   using interruption = listenForInterruption((line) => console.error(line));
   const checkpoint = await findCheckpoint(run, (line) => console.error(line));

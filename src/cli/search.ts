@@ -67,9 +67,9 @@ async function run(
   if (kind !== ".png" && kind !== ".safetensors") {
     throw new UsageError(`--out: expected FILE.png or FILE.safetensors, found ${out}`);
   }
-  await expectWritable(out);
   using interruption = listenForInterruption((line) => console.error(line));
   const work = await prepare(await findConfig(path));
+  await expectWritable(out);
   await using model = await openModel(path, deviceOptions(options), (line) => console.error(line));
   using progress = new Rate("step");
   const { picture, tensors } = await work(model, {

@@ -2,10 +2,13 @@
 import { mkdir } from "node:fs/promises";
 import { join, parse, resolve } from "node:path";
 import { CancelledError, CoopFlowError, UsageError } from "../errors.ts";
+import { writeCheckpoint } from "../coopflow/checkpoint.ts";
 import type { CoopFlowConfig } from "../coopflow/config.ts";
 import { checkDataset } from "../coopflow/inference.ts";
 import { type Reading, RunDirectory } from "../coopflow/run_directory.ts";
+import { modelStates } from "../coopflow/states.ts";
 import { train } from "../coopflow/trainer.ts";
+import { warmStart } from "../coopflow/warm_start.ts";
 import type { Split } from "../data/dataset.ts";
 import type { OpenOptions } from "../data/open.ts";
 import { buildInfo, type DeviceInfo } from "../runtime/device.ts";
@@ -22,6 +25,7 @@ import {
   wishes,
 } from "./data_source.ts";
 import { listenForInterruption } from "./interruption.ts";
+import { findCheckpoint } from "./model_source.ts";
 import { type DeviceFlags, deviceOptions, PROFILED_ITERATIONS } from "./options.ts";
 import { measurePeaks } from "./profile/peaks.ts";
 import { reportProfile } from "./profile/report.ts";
@@ -32,6 +36,8 @@ export interface TrainCommandOptions extends ConfigOptions, DataOptions, DeviceF
   readonly data?: string;
   readonly out?: string;
   readonly resume?: string;
+  /** A run or checkpoint whose networks to begin with. */
+  readonly init?: string;
   /** A file for the trace, or `true` for `trace.json` in the run directory. */
   readonly profile?: boolean | string;
   readonly json?: boolean;
@@ -99,7 +105,15 @@ async function startRun(options: TrainCommandOptions, watch: DataWatch): Promise
     const config = path === undefined ? named.config : fitted(named, options.size, data.train);
     checkSplit(config, data);
     buildInfo(); // a library that can't be used is told of before a folder is made
-    const run = await RunDirectory.create(options.out ?? await freeFolder(nameOf(named, options)), config);
+    const begun = options.init === undefined
+      ? undefined
+      : warmStart(config, await findCheckpoint(options.init, (line) => watch.say?.(line)));
+    const folder = options.out ?? await freeFolder(nameOf(named, options));
+    const run = await RunDirectory.create(folder, config, async (fresh) => {
+      if (begun === undefined) return;
+      const valueOf = ({ name }: { name: string }): Float32Array => begun.values.get(name) ?? new Float32Array();
+      await writeCheckpoint(fresh.checkpointPath(0), begun, modelStates(config).all, valueOf);
+    });
     return { run, config, data, dataPath: path === undefined ? null : resolve(path), reading: { crop, background } };
   } catch (error) {
     data.close?.();
@@ -137,7 +151,7 @@ async function freeFolder(name: string): Promise<string> {
 }
 
 async function openRun(path: string, options: TrainCommandOptions, watch: DataWatch): Promise<Job> {
-  for (const name of ["preset", "config", "batch", "seed", "out"] as const) {
+  for (const name of ["preset", "config", "phase", "init", "batch", "seed", "out"] as const) {
     if (options[name] !== undefined) {
       throw new UsageError(`--${name}: expected nothing that changes the run with --resume, found ${options[name]}`);
     }

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { ENERGY_DEFAULTS, ENERGY_KINDS, type EnergyConfig } from "../energy/config.ts";
 import { LANGEVIN_DEFAULTS } from "../energy/langevin.ts";
 import { ConfigError } from "../errors.ts";
-import { checkFlowConfig, FLOW_DEFAULTS, type FlowConfig } from "../flow/config.ts";
+import { checkFlowConfig, COUPLINGS, FLOW_DEFAULTS, type FlowConfig } from "../flow/config.ts";
 import { configErrorOf } from "./config_errors.ts";
 
 const OFF = z.literal("off");
@@ -26,6 +26,8 @@ const FLOW = z.strictObject({
     .describe("Couplings [channelwise, checkerboard] of each scale, finest first"),
   channels: count(4).multipleOf(4).default(FLOW_DEFAULTS.channels).describe("Width of the coupling networks"),
   blocks: count(0).default(FLOW_DEFAULTS.blocks).describe("Residual blocks per coupling network"),
+  coupling: z.enum(COUPLINGS).default(FLOW_DEFAULTS.coupling)
+    .describe("Main flow: mixture of logistics (Flow++), affine (RealNVP) or additive (NICE) couplings"),
   components: count(1).default(FLOW_DEFAULTS.components).describe("Logistic components per mixture"),
   dropout: z.number().min(0).lt(1).default(FLOW_DEFAULTS.dropout).describe("Probability of dropout"),
   attention: z.boolean().default(FLOW_DEFAULTS.attention).describe("Self-attention in the main flow's blocks"),
@@ -85,6 +87,13 @@ const AVERAGE = (): z.ZodDefault<z.ZodUnion<readonly [z.ZodNumber, typeof OFF]>>
   z.union([beta(), OFF]).default("off");
 
 const TRAINING = z.strictObject({
+  phase: z.enum(["coop", "flow", "ebm"]).default("coop")
+    .describe("Both networks learn from each other; or the flow alone by maximum likelihood on data; or the EBM alone"),
+  chains: z.enum(["noise", "persistent"]).default("noise")
+    .describe("Phase ebm: each iteration's chains start from uniform noise, or go on from where the last one's ended"),
+  flowFrom: count(0).default(0).describe("Phase coop: iterations at the start in which the EBM learns alone"),
+  flowEvery: count(1).default(1).describe("Phase coop: after these the flow learns in one of so many iterations"),
+  thresholdFrom: count(0).default(0).describe("Iterations at the start in which the EBM's threshold does not count"),
   batch: count(1).default(28).describe("Images per iteration, data and synthesised alike"),
   iterations: count(0).default(357_200).describe("Learning iterations; the default is 200 epochs of CIFAR-10"),
   initialisationImages: count(1).default(560).describe("Images of the data-dependent initialisation"),
@@ -101,8 +110,18 @@ const TRAINING = z.strictObject({
   }).prefault({}),
   recompute: z.boolean().default(false)
     .describe("Compute the insides of coupling layers again in the backward pass: less memory, more time"),
+  best: z.strictObject({
+    metric: z.enum(["off", "frechet", "bitsPerDim"]).default("off").describe(
+      "What the checkpoint best.safetensors has least of, on held-out images: pixel Fréchet distance or the flow's bits/dim",
+    ),
+    every: count(1).default(500).describe("Iterations between measurements"),
+    images: count(2).default(500).describe("Metric frechet: images that are drawn"),
+    patience: z.union([count(1), OFF]).default("off")
+      .describe("Training ends after so many measurements in a row without a new best, or off"),
+  }).prefault({}),
   stopOnNaN: z.boolean().default(true).describe("Stop when a value is not finite; otherwise skip the update"),
   checkpointEvery: count(1).default(500).describe("Iterations between checkpoints"),
+  keepCheckpoints: count(1).default(2).describe("Checkpoints that are kept, the newest"),
   sampleEvery: count(1).default(500).describe("Iterations between pictures of samples"),
 });
 
@@ -150,11 +169,30 @@ export function parseConfig(input: unknown): CoopFlowConfig {
     if (!["height", "width", "levels"].includes(key)) throw error;
     throw new ConfigError(`data.${key}`, error.message.slice(error.field.length + 2), { cause: error });
   }
+  checkPhase(config);
   const { range } = config.langevin;
   if (range !== "off" && !(range[0] < range[1])) {
     throw new ConfigError("langevin.range", `expected [low, high] with low below high, found [${range.join(", ")}]`);
   }
   return config;
+}
+
+/** @throws {ConfigError} if something is asked for that the phase does not have */
+function checkPhase({ training: { phase, chains, flowFrom, flowEvery, best } }: CoopFlowConfig): void {
+  const expect = (holds: boolean, field: string, expected: string, found: string | number): void => {
+    if (holds) return;
+    throw new ConfigError(`training.${field}`, `expected ${expected} in phase ${phase}, found ${found}`);
+  };
+  expect(phase === "ebm" || chains === "noise", "chains", "noise", chains);
+  expect(phase === "coop" || flowFrom === 0, "flowFrom", "0", flowFrom);
+  expect(phase === "coop" || flowEvery === 1, "flowEvery", "1", flowEvery);
+  expect(phase !== "ebm" || best.metric !== "bitsPerDim", "best.metric", "off or frechet", best.metric);
+  if (best.metric === "off" && best.patience !== "off") {
+    throw new ConfigError(
+      "training.best.patience",
+      `expected off without training.best.metric, found ${best.patience}`,
+    );
+  }
 }
 
 /** The JSON schema (draft 2020-12) of a configuration file. */

@@ -2,7 +2,7 @@
 import type { DeviceInfo } from "../runtime/device.ts";
 import type { Profile } from "../runtime/program.ts";
 
-/** Numbers of one learning iteration. Norms are those before clipping. */
+/** Numbers of one learning iteration. Norms are those before clipping. NaN: the phase of training has no such thing. */
 export interface IterationMetrics {
   /** −mean log q(x̃) of the revised images under the flow, in nats per image. */
   readonly flowNll: number;
@@ -58,6 +58,19 @@ export interface IterationEvent {
   readonly metrics: IterationMetrics;
 }
 
+/** What goes wrong in learning. */
+export type WarningKind = "not-finite" | "energy-gap" | "change" | "skipped";
+
+/** Learning goes wrong; told once, after the iteration in which that began. */
+export interface WarningEvent {
+  readonly type: "warning";
+  readonly kind: WarningKind;
+  readonly iteration: number;
+  readonly message: string;
+  /** What to try. */
+  readonly advice: string;
+}
+
 /** When all iterations are done. */
 export interface FinishedEvent {
   readonly type: "finished";
@@ -73,7 +86,7 @@ export interface ProfileEvent {
 }
 
 /** What {@linkcode CoopFlow.fit} yields. */
-export type FitEvent = SetUpEvent | IterationEvent | ProfileEvent | FinishedEvent;
+export type FitEvent = SetUpEvent | IterationEvent | WarningEvent | ProfileEvent | FinishedEvent;
 
 /** A checkpoint was written. */
 export interface CheckpointEvent {
@@ -87,6 +100,16 @@ export interface SamplesEvent {
   readonly type: "samples";
   readonly iteration: number;
   readonly path: string;
+}
+
+/** A model was measured on held-out images, as the configuration's `training.best` says. */
+export interface MeasurementEvent {
+  readonly type: "measurement";
+  readonly iteration: number;
+  readonly metric: "off" | "frechet" | "bitsPerDim";
+  readonly value: number;
+  /** Whether there was none as good before. */
+  readonly isBest: boolean;
 }
 
 /** Something worth knowing that is no failure. */
@@ -114,4 +137,4 @@ export interface ReportEvent {
 }
 
 /** What a run in a directory yields. */
-export type TrainEvent = FitEvent | CheckpointEvent | SamplesEvent | NoticeEvent | ReportEvent;
+export type TrainEvent = FitEvent | CheckpointEvent | SamplesEvent | NoticeEvent | MeasurementEvent | ReportEvent;

@@ -7,15 +7,15 @@ import type { IterationEvent } from "./events.ts";
 import type { Counters } from "./schedule.ts";
 
 /** Values that learning stops at when they are not finite, in the order in which they are computed. */
-const WATCHED = [
-  ["f_proposal", "the mean energy of the proposals"],
-  ["change", "the change that the Langevin chain makes"],
-  ["flow_nll", "the flow's negative log-likelihood"],
-  ["flow_norm", "the flow's gradient norm"],
-  ["f_revised", "the mean energy of the revised images"],
-  ["f_data", "the mean energy of the data"],
-  ["ebm_loss", "the EBM's loss"],
-  ["ebm_norm", "the EBM's gradient norm"],
+export const WATCHED = [
+  { name: "f_proposal", key: "fProposal", what: "the mean energy of the proposals" },
+  { name: "change", key: "change", what: "the change that the Langevin chain makes" },
+  { name: "flow_nll", key: "flowNll", what: "the flow's negative log-likelihood" },
+  { name: "flow_norm", key: "flowNorm", what: "the flow's gradient norm" },
+  { name: "f_revised", key: "fRevised", what: "the mean energy of the revised images" },
+  { name: "f_data", key: "fData", what: "the mean energy of the data" },
+  { name: "ebm_loss", key: "ebmLoss", what: "the EBM's loss" },
+  { name: "ebm_norm", key: "ebmNorm", what: "the EBM's gradient norm" },
 ] as const;
 
 function scalar(fetches: Fetches, name: string): number {
@@ -24,15 +24,17 @@ function scalar(fetches: Fetches, name: string): number {
 
 /**
  * @param iteration counted from 1
+ * @param largest says where the parameters are largest, as a NaN itself does not tell where it came from
  * @throws {CoopFlowError} naming the first value that is not finite
  */
-export function checkFinite(iteration: number, fetches: Fetches): void {
-  for (const [name, what] of WATCHED) {
-    const value = scalar(fetches, name);
+export function checkFinite(iteration: number, fetches: Fetches, largest: () => string): void {
+  for (const { name, what } of WATCHED) {
+    const value = fetches[name]?.[0];
+    if (value === undefined) continue; // not part of this phase
     if (Number.isFinite(value)) continue;
     throw new CoopFlowError(
       `iteration ${iteration}: expected finite values, found ${what} (${name}) = ${value} first; nothing was changed; ` +
-        `lower the learning rates or the step size, or set training.stopOnNaN to false to skip such updates`,
+        `${largest()}; lower the learning rates or the step size, or set training.stopOnNaN to false to skip such updates`,
     );
   }
 }
@@ -74,8 +76,8 @@ export function iterationEvent(
       change: scalar(fetches, "change"),
       flowUpdated: scalar(fetches, "flow_ok") === 1,
       ebmUpdated: scalar(fetches, "ebm_ok") === 1,
-      flowLr: scalars["flow_lr"] ?? NaN,
-      ebmLr: scalars["ebm_lr"] ?? NaN,
+      flowLr: fetches["flow_nll"] === undefined ? NaN : scalars["flow_lr"] ?? NaN,
+      ebmLr: fetches["ebm_loss"] === undefined ? NaN : scalars["ebm_lr"] ?? NaN,
     },
   };
 }

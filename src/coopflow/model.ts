@@ -4,6 +4,7 @@ import { BatchStream } from "../data/batches.ts";
 import { Prefetch } from "../data/prefetch.ts";
 import type { Dataset, Split } from "../data/dataset.ts";
 import type { DeviceInfo, DeviceOptions } from "../runtime/device.ts";
+import type { Program } from "../runtime/program.ts";
 import { type Checkpoint, readCheckpoint, writeCheckpoint } from "./checkpoint.ts";
 import { type CoopFlowConfig, type CoopFlowConfigInput, parseConfig } from "./config.ts";
 import { type Densities, type DensityOptions, scoreImages } from "./density.ts";
@@ -30,9 +31,10 @@ import {
   type Samples,
   type Trajectories,
 } from "./sampling.ts";
-import { type Counters, FRESH, learnScalars } from "./schedule.ts";
+import { type Counters, FRESH, learnKind, learnScalars } from "./schedule.ts";
 import { type Found, reconstructImages, type SearchOptions } from "./search.ts";
 import { averagedNetworks, elements, freshValues, type ModelStates, modelStates } from "./states.ts";
+import { Watchdog } from "./warnings.ts";
 
 /** How to open a model. */
 export interface ModelOptions extends DeviceOptions {
@@ -168,9 +170,10 @@ export class CoopFlow implements AsyncDisposable {
   async #setUp(train: Dataset, signal: AbortSignal | undefined): Promise<SetUpEvent> {
     const begin = performance.now();
     // Beside the initialisation, which takes the longer the larger the model is.
-    this.#engine.prepare("learn", { kind: "learn", config: this.#config });
+    const kind = learnKind(this.#config, this.#counters.iteration);
+    this.#engine.prepare(kind, { kind, config: this.#config });
     const initialisedFrom = this.#counters.initialised ? 0 : await this.#initialise(train, signal);
-    await this.#engine.program("learn", { kind: "learn", config: this.#config });
+    await this.#engine.program(kind, { kind, config: this.#config });
     return {
       type: "set-up",
       device: this.device,
@@ -211,12 +214,21 @@ export class CoopFlow implements AsyncDisposable {
     const config = this.#config;
     const { seed, training: { batch, iterations }, data: { flip } } = config;
     const batches = new Prefetch(new BatchStream(train, { seed, batch, flip }));
-    const program = await this.#engine.program("learn", { kind: "learn", config });
     const from = Math.min(this.#counters.iteration + 1, iterations - 1);
     const until = Math.min(from + profile, iterations);
-    program.profile(false); // a call of before may have been left while it measured
+    const watchdog = new Watchdog();
+    let program: Program | undefined;
     while (this.#counters.iteration < iterations) {
       const { iteration } = this.#counters;
+      const kind = learnKind(config, iteration);
+      const next = await this.#engine.program(kind, { kind, config });
+      if (next !== program) {
+        program?.profile(false);
+        program = next;
+        // Also because a call of before may have been left while it measured.
+        program.profile(iteration > from && iteration < until);
+      }
+      if (kind === "learn" && config.training.flowEvery === 1) await this.#engine.release("learn-ebm");
       if (iteration === from && until > from) program.profile(true);
       const begin = performance.now();
       const { images, seconds: dataSeconds } = batches.take(iteration);
@@ -225,14 +237,30 @@ export class CoopFlow implements AsyncDisposable {
       const running = this.#engine.run(program, feeds, signal);
       const preparing = iteration + 1 < iterations ? batches.prepareSoon(iteration + 1) : undefined;
       const fetches = await running.finally(() => preparing);
-      if (config.training.stopOnNaN) checkFinite(iteration + 1, fetches);
+      if (config.training.stopOnNaN) checkFinite(iteration + 1, fetches, () => this.#largestParameter());
       this.#counters = nextCounters(this.#counters, fetches);
       const seconds = (performance.now() - begin) / 1000;
-      yield iterationEvent(config, this.#counters.iteration, { seconds, dataSeconds }, scalars, fetches);
+      const event = iterationEvent(config, this.#counters.iteration, { seconds, dataSeconds }, scalars, fetches);
+      yield event;
+      yield* watchdog.observe(event, (name) => fetches[name] !== undefined);
       if (iteration + 1 !== until || until === from) continue;
       program.profile(false);
       yield { type: "profile", iterations: until - from, profile: program.profileReport() };
     }
+  }
+
+  /** Which trained parameter holds the value farthest from 0, in words. */
+  #largestParameter(): string {
+    let [largest, where] = [0, ""];
+    const trained = new Set(this.#states.trained);
+    for (const { name, shape } of this.#states.all) {
+      if (!trained.has(name)) continue;
+      for (const value of this.#engine.device.getState(name, elements(shape))) {
+        const size = Number.isNaN(value) ? Infinity : Math.abs(value);
+        if (size > largest) [largest, where] = [size, name];
+      }
+    }
+    return `the largest parameter is in ${where} (${largest.toPrecision(3)})`;
   }
 
   /**

@@ -10,6 +10,7 @@ import type { AdamOptions } from "../optim/adam.ts";
 import type { OptimizerSettings } from "./schedule.ts";
 import type { Averaged, ChainConfig, ModelConfig, ModelProgram } from "./programs/program.ts";
 import { moments } from "./programs/moments.ts";
+import { pretrain } from "./programs/pretrain.ts";
 import { reconstruct } from "./programs/reconstruct.ts";
 import { sample } from "./programs/sample.ts";
 import type { FlowOptimizerConfig, OptimizerConfig } from "./programs/updates.ts";
@@ -50,15 +51,21 @@ export function energyOptimizerOf({ training: { ebm, averaging } }: CoopFlowConf
   return { ...adamOf(ebm), average: averaging.ebm !== "off" };
 }
 
-/** One learning iteration. */
-export function learnProgram(config: CoopFlowConfig): ModelProgram {
+/** One learning iteration of the configuration's phase; of phase coop only the EBM's part, if that is `alone`. */
+export function learnProgram(config: CoopFlowConfig, alone = false): ModelProgram {
+  const { phase, chains, batch, recompute } = config.training;
+  if (phase === "flow") {
+    return pretrain({ flow: flowConfigOf(config), batch, recompute, flowOptimizer: flowOptimizerOf(config) });
+  }
   return learn({
+    start: phase === "ebm" ? chains : "proposals",
+    flowUpdate: phase === "coop" && !alone,
     ...modelConfigOf(config),
-    batch: config.training.batch,
+    batch,
     chain: chainConfigOf(config),
     flowOptimizer: flowOptimizerOf(config),
     energyOptimizer: energyOptimizerOf(config),
-    recompute: config.training.recompute,
+    recompute,
   });
 }
 
@@ -69,12 +76,15 @@ export function initialiseProgram(config: CoopFlowConfig, images: number): Model
 
 /** A batch of samples, with the chains' states if asked for. */
 export function sampleProgram(config: CoopFlowConfig, averaged: Averaged, trajectory: boolean): ModelProgram {
+  const { phase } = config.training;
   return sample({
     ...modelConfigOf(config),
     batch: config.training.batch,
     chain: chainConfigOf(config),
     averaged,
     undoBound: config.sampling.undoBound,
+    start: phase === "ebm" ? "noise" : "proposals",
+    revise: phase !== "flow",
     trajectory,
   });
 }

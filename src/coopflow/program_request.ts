@@ -12,12 +12,13 @@ import {
 } from "./model_programs.ts";
 import { type Phase, phaseProgram } from "./phases.ts";
 import type { Averaged, ModelProgram } from "./programs/program.ts";
+import type { LearnKind } from "./schedule.ts";
 
 /** What to compile. */
 export type ProgramRequest =
   & { readonly config: CoopFlowConfig }
   & (
-    | { readonly kind: "learn" }
+    | { readonly kind: LearnKind }
     | { readonly kind: "initialise"; readonly images: number }
     | { readonly kind: "sample"; readonly averaged: Averaged; readonly trajectory: boolean }
     | { readonly kind: "density"; readonly averaged: Averaged }
@@ -33,7 +34,8 @@ export function buildProgram(request: ProgramRequest): ModelProgram {
   const { config } = request;
   switch (request.kind) {
     case "learn":
-      return learnProgram(config);
+    case "learn-ebm":
+      return learnProgram(config, request.kind === "learn-ebm");
     case "initialise":
       return initialiseProgram(config, request.images);
     case "sample":

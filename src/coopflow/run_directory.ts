@@ -1,6 +1,6 @@
 /**
- * A run directory: `config.json` with its `schema.json`, `environment.json`, `metrics.jsonl`, `samples/`, `checkpoints/`, `report.json` and, while
- * a process works on it, `lock`.
+ * A run directory: `config.json` with its `schema.json`, `environment.json`, `state.json`, `metrics.jsonl`, `events.out.tfevents.…`, `samples/`, `checkpoints/`, `report.json`,
+ * `report.html` and, while a process works on it, `lock`.
  */
 import { mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
@@ -13,8 +13,6 @@ import { type Checkpoint, readCheckpoint } from "./checkpoint.ts";
 import { configJsonSchema, type CoopFlowConfig, parseConfig } from "./config.ts";
 import { acquireLock, type RunLock } from "./run_lock.ts";
 
-/** How many checkpoints are kept. */
-const KEPT = 2;
 const CHECKPOINT = /^iteration_(\d+)\.safetensors$/;
 const PICTURE = /^iteration_(\d+)\.png$/;
 
@@ -35,8 +33,8 @@ export interface RunEnvironment {
   readonly [key: string]: unknown;
 }
 
-/** A checkpoint in a run directory. */
-export interface CheckpointFile {
+/** A checkpoint or a picture in a run directory. */
+export interface NumberedFile {
   readonly iteration: number;
   readonly path: string;
 }
@@ -61,10 +59,15 @@ export class RunDirectory implements AsyncDisposable {
    * Creates a run directory.
    *
    * @param path a new or empty folder
+   * @param fill writes what the run begins with; only then is the folder a run, so that none is ever taken up without it
    * @throws {UsageError} if there is something in it
    * @throws {CoopFlowError} if it can't be written
    */
-  static async create(path: string, config: CoopFlowConfig): Promise<RunDirectory> {
+  static async create(
+    path: string,
+    config: CoopFlowConfig,
+    fill: (run: RunDirectory) => Promise<void> = () => Promise.resolve(),
+  ): Promise<RunDirectory> {
     await writing(path, () => mkdir(path, { recursive: true }));
     const found = await writing(path, () => readdir(path));
     if (found.length > 0) {
@@ -78,6 +81,7 @@ export class RunDirectory implements AsyncDisposable {
     try {
       for (const folder of ["samples", "checkpoints"]) await writing(path, () => mkdir(join(path, folder)));
       await run.writeJson("schema.json", configJsonSchema());
+      await fill(run);
       await run.writeConfig(config);
       await syncFolder(dirname(resolve(path)));
       return run;
@@ -161,13 +165,13 @@ export class RunDirectory implements AsyncDisposable {
     for (const file of await numbered(join(this.path, "checkpoints"), CHECKPOINT)) {
       if (file.iteration > iteration) await writing(file.path, () => rename(file.path, `${file.path}.damaged`));
     }
-    await rm(join(this.path, "report.json"), { force: true });
+    for (const name of ["report.json", "report.html"]) await rm(join(this.path, name), { force: true });
   }
 
-  /** Removes all but the newest checkpoints. */
-  async prune(): Promise<void> {
+  /** Removes all but the `kept` newest checkpoints. */
+  async prune(kept: number): Promise<void> {
     const files = await numbered(join(this.path, "checkpoints"), CHECKPOINT);
-    for (const { path } of files.slice(0, -KEPT)) await rm(path, { force: true });
+    for (const { path } of files.slice(0, -kept)) await rm(path, { force: true });
   }
 
   /** Gives the lock back. */
@@ -180,8 +184,13 @@ export class RunDirectory implements AsyncDisposable {
   }
 }
 
+/** The pictures of samples in a run directory, oldest first. */
+export async function listPictures(path: string): Promise<NumberedFile[]> {
+  return await numbered(join(path, "samples"), PICTURE);
+}
+
 /** The checkpoints of a run directory, oldest first. */
-export async function listCheckpoints(path: string): Promise<CheckpointFile[]> {
+export async function listCheckpoints(path: string): Promise<NumberedFile[]> {
   return await numbered(join(path, "checkpoints"), CHECKPOINT);
 }
 
@@ -240,7 +249,7 @@ export function parseJson(text: string, path: string): unknown {
   }
 }
 
-async function numbered(folder: string, pattern: RegExp): Promise<CheckpointFile[]> {
+async function numbered(folder: string, pattern: RegExp): Promise<NumberedFile[]> {
   const names = await readdir(folder).catch(() => []);
   const files = names.flatMap((name) => {
     const match = pattern.exec(name);

@@ -50,6 +50,12 @@ export async function acquireLock(path: string): Promise<RunLock> {
   };
 }
 
+/** Whether a process that runs holds the lock at `path`. */
+export async function isLocked(path: string): Promise<boolean> {
+  const holder = await holderOf(path);
+  return holder !== undefined && await isAlive(holder);
+}
+
 async function createExclusively(path: string, text: string): Promise<boolean> {
   try {
     const file = await open(path, "wx");

@@ -146,7 +146,12 @@ export async function drawTrajectories(
   options: SampleOptions,
 ): Promise<Trajectories> {
   expectRange(config, count, options);
-  const { data: { height, width, channels }, langevin: { steps }, training: { batch } } = config;
+  const { data: { height, width, channels }, langevin: { steps }, training: { batch, phase } } = config;
+  if (phase === "flow") {
+    throw new UsageError(
+      "trajectories: expected a model with a trained EBM, found one of phase flow, which has no chains",
+    );
+  }
   const size = height * width * channels;
   const states = steps + 1;
   const most = Math.floor(MOST_VALUES / (states * size));

@@ -34,6 +34,14 @@ function scheduled({ schedule, stepEvery, stepFactor }: OptimizerSettings, i: nu
   return schedule === "cosine" && total > 0 ? cosineDecay(i, total) : 1;
 }
 
+/** A learning iteration's program: that of the phase, or of phase coop the EBM's part alone. */
+export type LearnKind = "learn" | "learn-ebm";
+
+/** Which of them iteration `i` (from 0) runs. */
+export function learnKind({ training: { phase, flowFrom, flowEvery } }: CoopFlowConfig, i: number): LearnKind {
+  return phase !== "coop" || (i >= flowFrom && (i - flowFrom) % flowEvery === 0) ? "learn" : "learn-ebm";
+}
+
 function numberOf(value: number | "off"): number {
   return value === "off" ? Infinity : value;
 }
@@ -67,5 +75,6 @@ export function learnScalars(config: CoopFlowConfig, counters: Counters): Record
     strict: training.stopOnNaN ? 1 : 0,
     ...ofNetwork("flow", flow, averaging.flow, counters.flowUpdates, iterations),
     ...ofNetwork("ebm", ebm, averaging.ebm, counters.ebmUpdates, iterations),
+    ...(counters.iteration < training.thresholdFrom ? { ebm_threshold: Infinity } : {}),
   };
 }

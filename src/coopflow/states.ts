@@ -5,7 +5,7 @@ import { AVERAGE_PREFIX, type ParamSpec } from "../nn/params.ts";
 import { averageName, momentName } from "../optim/adam.ts";
 import type { Device } from "../runtime/device.ts";
 import { type CoopFlowConfig, energyConfigOf, flowConfigOf } from "./config.ts";
-import { type Averaged, declareModels } from "./programs/program.ts";
+import { type Averaged, chainsSpec, declareModels, imagesShape } from "./programs/program.ts";
 
 /** A named tensor of a model. */
 export interface StateSpec {
@@ -63,6 +63,9 @@ export function modelStates(config: CoopFlowConfig): ModelStates {
   };
   add(flow.params.specs, averaged.flow);
   add(energy.params.specs, averaged.energy);
+  if (config.training.phase === "ebm" && config.training.chains === "persistent") {
+    all.push(chainsSpec(imagesShape({ flow: flow.config, energy: energyConfigOf(config) }, config.training.batch)));
+  }
   return { all, trained, parameters };
 }
 

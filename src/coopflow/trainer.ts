@@ -1,19 +1,25 @@
 /** Learning in a run directory: metrics, checkpoints, pictures of samples and a report, so that a run that was killed can go on. */
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { cpus, totalmem } from "node:os";
 import process from "node:process";
 import { CancelledError, CoopFlowError } from "../errors.ts";
 import type { Dataset, Split } from "../data/dataset.ts";
 import { imageElements } from "../data/dataset.ts";
 import { fingerprintOf } from "../data/describe.ts";
-import { appendJsonLine } from "../io/json_lines.ts";
-import { writePng } from "../io/png.ts";
+import { writeAtomic } from "../io/atomic.ts";
+import { encodePng } from "../io/png.ts";
 import { imageGrid } from "../metrics/grid.ts";
 import { buildInfo, type DeviceOptions } from "../runtime/device.ts";
+import { libraryPath } from "../runtime/library.ts";
 import type { CoopFlowConfig } from "./config.ts";
-import type { CheckpointEvent, IterationEvent, SamplesEvent, TrainEvent } from "./events.ts";
+import { BestKeeper } from "./best.ts";
+import type { CheckpointEvent, SamplesEvent, TrainEvent } from "./events.ts";
 import { checkDataset } from "./inference.ts";
 import { CoopFlow, type FitOptions } from "./model.ts";
 import { isMeasurable, measure } from "./report.ts";
 import type { Reading, RunDirectory, RunEnvironment } from "./run_directory.ts";
+import { RunLog } from "./run_log.ts";
 import { LIBRARY_VERSION } from "./version.ts";
 
 /** What a run needs. */
@@ -51,32 +57,50 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
   const { iterations } = config.training;
   let saved = began.savedAt;
   for (const message of began.notices) yield { type: "notice", message };
-  if (model.counters.iteration >= iterations && model.counters.initialised && await run.has("report.json")) {
+  const best = await BestKeeper.open(run, config, data, model.counters.iteration);
+  const isOver = (): boolean => model.counters.iteration >= iterations || best.isExhausted;
+  if (isOver() && model.counters.initialised && await run.has("report.json")) {
     yield { type: "finished", iteration: model.counters.iteration };
     return;
   }
   await run.cutBack(model.counters.iteration);
+  const log = await RunLog.open(run, config, model.counters.iteration);
   const save = async (): Promise<CheckpointEvent> => {
     const { iteration } = model.counters;
     const path = run.checkpointPath(iteration);
+    await log.flush();
     await model.save(path);
-    await run.prune();
+    await run.prune(config.training.keepCheckpoints);
+    await log.checkpoint(iteration);
     saved = iteration;
     return { type: "checkpoint", iteration, path };
   };
   const { checkpointEvery, sampleEvery } = config.training;
   try {
-    for await (const event of model.fit(data.train, fitOptions(iterations, options))) {
+    // An interrupted measurement is made up for.
+    if (best.isDue(model.counters.iteration)) yield await best.measure(model, signal);
+    for await (const event of best.isExhausted ? [] : model.fit(data.train, fitOptions(iterations, options))) {
       // Logged before it is told: whoever listens may stop here.
-      if (event.type === "iteration") await appendJsonLine(run.metricsPath, metricsLine(event));
+      if (event.type === "iteration" || event.type === "warning") await log.record(event);
       yield event;
       if (event.type === "set-up" && saved === undefined) yield await save();
       if (event.type !== "iteration") continue;
       const { iteration } = event;
-      if (iteration % checkpointEvery === 0 || iteration === iterations) yield await save();
-      if (iteration % sampleEvery === 0 && iteration !== iterations) yield await draw(model, run, data.train, signal);
+      // Before the checkpoint: a run that goes on from there has the measurement.
+      if (best.isDue(iteration)) yield await best.measure(model, signal);
+      if (iteration % checkpointEvery === 0 || isOver()) yield await save();
+      if (best.isExhausted) {
+        yield {
+          type: "notice",
+          message: `stopped after iteration ${iteration}: no measurement has been better for long`,
+        };
+        break;
+      }
+      if (iteration % sampleEvery === 0 && iteration !== iterations) {
+        yield await draw(model, run, log, data.train, signal);
+      }
     }
-    if (iterations > 0) yield await draw(model, run, data.train, signal);
+    if (iterations > 0) yield await draw(model, run, log, data.train, signal);
     if (data.heldout !== undefined && isMeasurable(data.heldout) && model.counters.initialised) {
       checkDataset(config, data.heldout);
       const report = await measure(model, data.heldout, {
@@ -86,11 +110,15 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
       await run.writeJson("report.json", report);
       yield { type: "report", report };
     } else await run.writeJson("report.json", { iteration: model.counters.iteration });
+    await log.finish(model.counters.iteration);
   } catch (error) {
     if (error instanceof CancelledError && model.counters.initialised && saved !== model.counters.iteration) {
       yield await save();
     }
+    await log.stop(model.counters.iteration, error);
     throw error;
+  } finally {
+    await log.stop(model.counters.iteration);
   }
 }
 
@@ -122,6 +150,10 @@ async function begin(options: TrainOptions): Promise<Beginning> {
       isa,
       device: model.device.device,
       native: buildInfo(),
+      nativeSha256: createHash("sha256").update(await readFile(libraryPath())).digest("hex"),
+      cpu: cpus()[0]?.model ?? "unknown",
+      cores: cpus().length,
+      memoryBytes: totalmem(),
       deno: Deno.version.deno,
       platform: `${process.platform}-${process.arch}`,
     };
@@ -134,11 +166,15 @@ async function begin(options: TrainOptions): Promise<Beginning> {
   }
 }
 
-function deviceOptions({ device, threads, isa }: TrainOptions, before: RunEnvironment | undefined): DeviceOptions {
+function deviceOptions(
+  { device, precision, threads, isa }: TrainOptions,
+  before: RunEnvironment | undefined,
+): DeviceOptions {
   // The thread count of before, because results are bit-identical only with the same one.
   const count = threads ?? (typeof before?.threads === "number" ? before.threads : undefined);
   return {
     ...(device === undefined ? {} : { device }),
+    ...(precision === undefined ? {} : { precision }),
     ...(count === undefined ? {} : { threads: count }),
     ...(isa === undefined ? {} : { isa }),
   };
@@ -165,6 +201,8 @@ function expectSameModel(path: string, config: CoopFlowConfig, found: CoopFlowCo
     ["data", config.data, found.data],
     ["flow", config.flow, found.flow],
     ["energy", config.energy, found.energy],
+    ["training.phase", config.training.phase, found.training.phase],
+    ["training.chains", config.training.chains, found.training.chains],
     ["training.averaging", config.training.averaging, found.training.averaging],
   ];
   for (const [part, expected, actual] of parts) {
@@ -182,15 +220,11 @@ function fitOptions(iterations: number, { signal, profile = 0 }: TrainOptions): 
   return { iterations, profile, ...(signal === undefined ? {} : { signal }) };
 }
 
-function metricsLine(event: IterationEvent): Record<string, number | boolean> {
-  const { iteration, seconds, dataSeconds, metrics } = event;
-  return { iteration, ...metrics, seconds: Number(seconds.toFixed(4)), dataSeconds: Number(dataSeconds.toFixed(6)) };
-}
-
 /** Writes the picture data | proposals | revised. */
 async function draw(
   model: CoopFlow,
   run: RunDirectory,
+  log: RunLog,
   data: Dataset,
   signal: AbortSignal | undefined,
 ): Promise<SamplesEvent> {
@@ -202,6 +236,9 @@ async function draw(
   const { proposals, images } = await model.sample(count, signal === undefined ? {} : { signal });
   const { height, width, channels } = data;
   const panels = [real, proposals, images].map((panel) => ({ images: panel, count, height, width, channels }));
-  await writePng(path, imageGrid(panels));
+  const grid = imageGrid(panels);
+  const png = await encodePng(grid);
+  await writeAtomic(path, png);
+  await log.samples(iteration, { png, height: grid.height, width: grid.width, proposals, images });
   return { type: "samples", iteration, path };
 }

@@ -5,6 +5,11 @@ import { HEADS } from "../nn/attention.ts";
 /** Couplings of one scale: [channelwise, checkerboard]. */
 export type ScaleCouplings = readonly [channelwise: number, checkerboard: number];
 
+/** What the main flow's couplings do to an element: a mixture of logistics' distribution function and an affine map, that alone, or a shift. */
+export const COUPLINGS = ["mixture", "affine", "additive"] as const;
+/** One of them. */
+export type Coupling = typeof COUPLINGS[number];
+
 /** A Flow++ network. Sizes in pixels. */
 export interface FlowConfig {
   readonly height: number;
@@ -17,6 +22,8 @@ export interface FlowConfig {
   readonly channels: number;
   /** Residual blocks per coupling network. */
   readonly blocks: number;
+  /** Of the main flow; the dequantizer's are mixtures. */
+  readonly coupling: Coupling;
   /** Logistic components per mixture. */
   readonly components: number;
   /** Probability that dropout zeroes a channel or an attention weight. */
@@ -42,6 +49,7 @@ export const FLOW_DEFAULTS: FlowConfig = {
   scales: [[0, 4], [2, 3]],
   channels: 96,
   blocks: 10,
+  coupling: "mixture",
   components: 32,
   dropout: 0.2,
   attention: true,

@@ -6,26 +6,40 @@ import type { Context } from "../nn/context.ts";
 import { filled } from "../nn/initializers.ts";
 import type { Params } from "../nn/params.ts";
 import { ActNorm } from "./act_norm.ts";
+import { AffineCoupling } from "./affine_coupling.ts";
 import { type Bijector, Chain, type Forward, type Inverse, type Pair, sumLogDets } from "./bijector.ts";
-import { checkFlowConfig, type FlowConfig, type ScaleCouplings } from "./config.ts";
+import { checkFlowConfig, type Coupling, type FlowConfig, type ScaleCouplings } from "./config.ts";
 import { DEQUANTIZER, type Dequantizer, UniformDequantizer, VariationalDequantizer } from "./dequantize.ts";
 import { InvConv } from "./inv_conv.ts";
 import { Logit, LOGIT_BOUND, perImage } from "./logit.ts";
 import { type CouplingOptions, MixtureCoupling } from "./mixture_coupling.ts";
 import { Flip, joinChannels, OnHalves, squeeze, unsqueeze } from "./reshapes.ts";
 
-/** `count` × [ActNorm (, InvConv), MixtureCoupling, Flip] on halves of `channels` channels; scopes 0, 1, 2, …; flips store nothing but count. */
+/** What a group of couplings is made of. */
+export interface StepOptions extends CouplingOptions {
+  readonly invConv: boolean;
+  /** Default: mixture. */
+  readonly coupling?: Coupling;
+}
+
+/** `count` × [ActNorm (, InvConv), coupling, Flip] on halves of `channels` channels; scopes 0, 1, 2, …; flips store nothing but count. */
 export function couplingSteps(
   params: Params,
   count: number,
   channels: number,
-  options: CouplingOptions & { invConv: boolean },
+  options: StepOptions,
 ): Bijector<Pair> {
   const steps: Bijector<Pair>[] = [];
   for (let k = 0; k < count; k++) {
     steps.push(new ActNorm(params.scope(`${steps.length}`), channels));
     if (options.invConv) steps.push(new InvConv(params.scope(`${steps.length}`), channels));
-    steps.push(new MixtureCoupling(params.scope(`${steps.length}`), channels, options));
+    const scope = params.scope(`${steps.length}`);
+    const { coupling = "mixture" } = options;
+    steps.push(
+      coupling === "mixture"
+        ? new MixtureCoupling(scope, channels, options)
+        : new AffineCoupling(scope, channels, coupling, options),
+    );
     steps.push(new Flip());
   }
   return new Chain(params.graph, steps);
@@ -41,7 +55,7 @@ class Scale implements Bijector<Value> {
     params: Params,
     scales: readonly ScaleCouplings[],
     channels: number,
-    options: CouplingOptions & { invConv: boolean },
+    options: StepOptions,
   ) {
     this.#params = params;
     const [channelwise, checkerboard] = scales[0]!;
@@ -145,8 +159,8 @@ export class FlowPlusPlus {
     this.#dequantizer = config.dequantization === "uniform"
       ? new UniformDequantizer(scope, levels)
       : new VariationalDequantizer(scope, { channelsIn, levels, dropout, flow: dequantFlow });
-    const { blocks, components, attention } = config;
-    const options = { channels, blocks, components, dropout, attention, invConv };
+    const { blocks, components, attention, coupling } = config;
+    const options = { channels, blocks, components, dropout, attention, invConv, coupling };
     this.#scales = new Scale(params.scope("flows"), config.scales, channelsIn, options);
   }
 

@@ -18,14 +18,24 @@ export interface CouplingOptions extends BlockOptions {
 
 /** What the network says about each changed element. */
 export interface CouplingParameters {
-  /** [N,H,W,C·(2+3K)] = [a | b | π₁…π_K | μ₁…μ_K | s₁…s_K], each a group of C channels; a, π and s are raw. */
+  /** [N,H,W,C·outputs]; of a mixture [a | b | π₁…π_K | μ₁…μ_K | s₁…s_K], each a group of C channels; a, π and s are raw. */
   readonly raw: Value;
-  /** Gains [C] of tanh(a). */
-  readonly rescale: Value;
+  /** Gains [C] of tanh(a), if there is an a. */
+  readonly rescale?: Value;
+}
+
+/** Settings of {@linkcode CouplingNetwork}. */
+export interface NetworkOptions extends BlockOptions {
+  readonly channels: number;
+  readonly blocks: number;
+  /** Numbers for each changed element. */
+  readonly outputs: number;
+  /** Whether one of them is a log-scale, which has gains. */
+  readonly scales: boolean;
 }
 
 /**
- * Weight-normed 3×3 conv (C → channels) → blocks → weight-normed 3×3 conv (channels → C·(2 + 3K)).
+ * Weight-normed 3×3 conv (C → channels) → blocks → weight-normed 3×3 conv (channels → C·outputs).
  * Scopes `in_conv.conv`, `mid_convs.j`, `out_conv.conv`, `rescale`.
  */
 export class CouplingNetwork {
@@ -33,19 +43,19 @@ export class CouplingNetwork {
   readonly #in: WeightNormConv;
   readonly #blocks: readonly ConvAttnBlock[];
   readonly #out: WeightNormConv;
-  readonly #rescale: Rescale;
+  readonly #rescale: Rescale | undefined;
 
   /** @param channelsIn C: channels of a half */
-  constructor(params: Params, channelsIn: number, options: CouplingOptions) {
-    const { channels, blocks, components } = options;
+  constructor(params: Params, channelsIn: number, options: NetworkOptions) {
+    const { channels, blocks, outputs, scales } = options;
     this.#params = params;
     this.#in = new WeightNormConv(params.scope("in_conv.conv"), channelsIn, channels, 3);
     this.#blocks = Array.from(
       { length: blocks },
       (_, j) => new ConvAttnBlock(params.scope(`mid_convs.${j}`), channels, options),
     );
-    this.#out = new WeightNormConv(params.scope("out_conv.conv"), channels, channelsIn * (2 + 3 * components), 3);
-    this.#rescale = new Rescale(params.scope("rescale"), channelsIn);
+    this.#out = new WeightNormConv(params.scope("out_conv.conv"), channels, channelsIn * outputs, 3);
+    this.#rescale = scales ? new Rescale(params.scope("rescale"), channelsIn) : undefined;
   }
 
   /** x [N,H,W,C] (and aux [N,H,W,A]) → parameters of a mixture per element. */
@@ -53,7 +63,8 @@ export class CouplingNetwork {
     return this.#params.enter(() => {
       let h = this.#in.forward(x);
       for (const block of this.#blocks) h = block.forward(ctx, h, aux);
-      return { raw: this.#out.forward(h), rescale: this.#rescale.gains() };
+      const raw = this.#out.forward(h);
+      return this.#rescale ? { raw, rescale: this.#rescale.gains() } : { raw };
     });
   }
 }
@@ -72,7 +83,8 @@ export class MixtureCoupling implements Bijector<Pair> {
   constructor(params: Params, channels: number, options: CouplingOptions) {
     this.#params = params;
     this.#components = options.components;
-    this.#network = new CouplingNetwork(params.scope("nn"), channels, options);
+    const outputs = 2 + 3 * options.components;
+    this.#network = new CouplingNetwork(params.scope("nn"), channels, { ...options, outputs, scales: true });
   }
 
   forward(ctx: Context, x: Pair, aux?: Value): Forward<Pair> {
@@ -92,7 +104,7 @@ export class MixtureCoupling implements Bijector<Pair> {
       const [n, h, w, c] = first.shape as [number, number, number, number];
       const { raw, rescale } = this.#network.forward(ctx, second, aux);
       const flat = (x: Value): Value => reshape(x, [n, h * w, x.shape[3]!]);
-      const [y, logDet] = first.graph.add(op, { components: this.#components }, [flat(first), flat(raw), rescale]);
+      const [y, logDet] = first.graph.add(op, { components: this.#components }, [flat(first), flat(raw), rescale!]);
       return [reshape(y!, [n, h, w, c]), logDet!];
     });
   }

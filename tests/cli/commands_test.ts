@@ -171,3 +171,23 @@ describe("bench", () => {
     });
   });
 });
+
+describe("train --phase and --init", () => {
+  it("begins with the networks of another run, and refuses both with --resume", async () => {
+    await withFolder(async (folder) => {
+      const tiny = await tinyFiles(folder);
+      const flow = await run(folder, ["train", ...tiny, "--phase", "flow", "--iterations", "2", "--out", "flow"]);
+      assertEquals(flow.code, 0, flow.err);
+      const args = ["train", ...tiny, "--init", "flow", "--set", "training.flowFrom=1", "--iterations", "2"];
+      const coop = await run(folder, [...args, "--out", "coop"]);
+      assertEquals(coop.code, 0, coop.err);
+      assert(!coop.out.includes("initialised from"), coop.out);
+      const wide = await run(folder, [...args, "--set", "flow.channels=12", "--out", "wide"]);
+      assertEquals(wide.code, 2, wide.err);
+      assertStringIncludes(wide.err, "flow: expected the networks of the run to begin with");
+      const again = await run(folder, ["train", "--resume", "coop", "--init", "flow"]);
+      assertEquals(again.code, 2);
+      assertStringIncludes(again.err, "--init: expected nothing that changes the run with --resume");
+    });
+  });
+});

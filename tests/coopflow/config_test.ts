@@ -27,6 +27,28 @@ const WRONG: readonly [name: string, input: unknown, field: string, message: str
   ["a misspelt off", { langevin: { moveClamp: "of" } }, "langevin.moveClamp", 'expected a number or off, found "of"'],
   ["a range upside down", { langevin: { range: [1, -1] } }, "langevin.range", "expected [low, high]"],
   ["β = 1", { training: { flow: { betas: [1, 0.9] } } }, "training.flow.betas.0", "expected a number below 1, found 1"],
+  ["chains of phase coop", { training: { chains: "persistent" } }, "training.chains", "expected noise in phase coop"],
+  [
+    "turns of a flow alone",
+    { training: { phase: "flow", flowEvery: 2 } },
+    "training.flowEvery",
+    "expected 1 in phase flow",
+  ],
+  [
+    "a first part of the EBM alone",
+    { training: { phase: "ebm", flowFrom: 9 } },
+    "training.flowFrom",
+    "expected 0 in phase ebm",
+  ],
+  [
+    "bits/dim of no flow",
+    { training: { phase: "ebm", best: { metric: "bitsPerDim" } } },
+    "training.best.metric",
+    "off or frechet",
+  ],
+  ["patience for nothing", { training: { best: { patience: 3 } } }, "training.best.patience", "expected off without"],
+  ["a coupling of another name", { flow: { coupling: "afine" } }, "flow.coupling", "mixture or affine or additive"],
+  ["a misspelt phase", { training: { fase: "flow" } }, "training.fase", "the nearest is training.phase"],
   ["a negative seed", { seed: -1 }, "seed", "expected a number of at least 0, found -1"],
 ];
 
@@ -63,6 +85,16 @@ describe("parseConfig", () => {
       assertEquals([preset.training.ebm.clip, preset.training.ebm.threshold], [1, 5e6]);
     }
     assertEquals(flowConfigOf(celeba64), FLOW_CELEBA64);
+    const [pre, svhnPre, celebaPre] = [presets["cifar10-pre"], presets["svhn-pre"], presets["celeba32-pre"]].map((
+      { training },
+    ) => training);
+    assertEquals([pre!.iterations, pre!.flowFrom, pre!.thresholdFrom, pre!.flowEvery], [357_200, 26 * 1786, 1786, 1]);
+    assertEquals([pre!.ebm.clip, pre!.ebm.threshold, pre!.flow.threshold, pre!.flow.clip], [5e5, 5e5, 5e5, 1]);
+    assertEquals([svhnPre!.iterations, svhnPre!.flowFrom, svhnPre!.thresholdFrom], [100 * 2617, 11 * 2617, 2617]);
+    assertEquals([celebaPre!.iterations, celebaPre!.flowFrom, celebaPre!.flowEvery], [100 * 7236, 10 * 7236, 5]);
+    assertEquals([celebaPre!.ebm.clip, celebaPre!.ebm.threshold, celebaPre!.flow.threshold], [1, 5e6, 1e6]);
+    assertEquals([pre!, svhnPre!, celebaPre!].map(({ flow }) => flow.clipBy), ["whole", "whole", "whole"]);
+    assertEquals(presets["cifar10-long"].langevin.steps, 200);
     assertEquals(energyConfigOf(celeba64), { ...ENERGY_DEFAULTS, height: 64, width: 64 });
   });
 

@@ -1,10 +1,12 @@
 import { describe, it } from "@std/testing/bdd";
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { type CoopFlowConfig, parseConfig } from "../../src/coopflow/config.ts";
 import type { TrainEvent } from "../../src/coopflow/events.ts";
 import { listCheckpoints, RunDirectory } from "../../src/coopflow/run_directory.ts";
+import { readRunState } from "../../src/coopflow/run_state.ts";
 import { train } from "../../src/coopflow/trainer.ts";
 import { CancelledError, CheckpointError, CoopFlowError, UsageError } from "../../src/errors.ts";
+import { cutEvents, records } from "../../src/io/tensorboard.ts";
 import { namesIn, withFolder } from "../io/support.ts";
 import { THREADS } from "./native.ts";
 import { TINY, tinyImages } from "./support.ts";
@@ -43,11 +45,17 @@ describe("train", () => {
         "checkpoints",
         "config.json",
         "environment.json",
+        "events.out.tfevents.0000000001.coopflow",
         "metrics.jsonl",
+        "report.html",
         "report.json",
         "samples",
         "schema.json",
+        "state.json",
       ]);
+      const environment = JSON.parse(await Deno.readTextFile(`${folder}/environment.json`));
+      assertMatch(environment.nativeSha256, /^[0-9a-f]{64}$/);
+      assert(environment.cpu.length > 0 && environment.cores >= 1 && environment.memoryBytes > 0);
       assertEquals(namesIn(`${folder}/checkpoints`), ["iteration_4.safetensors", "iteration_6.safetensors"]);
       assertEquals(namesIn(`${folder}/samples`), ["iteration_3.png", "iteration_6.png"]);
       assertEquals(await iterations(folder), [1, 2, 3, 4, 5, 6]);
@@ -113,6 +121,32 @@ describe("train", () => {
     });
   });
 
+  it("logs each iteration for TensorBoard once, in one file, however often it was left", async () => {
+    await withFolder(async (folder) => {
+      await run(folder, { stop: (event) => event.type === "iteration" && event.iteration === 5 });
+      await run(folder);
+      const files = namesIn(folder).filter((name) => name.startsWith("events"));
+      assertEquals(files, ["events.out.tfevents.0000000002.coopflow"]);
+      const bytes = await Deno.readFile(`${folder}/${files[0]}`);
+      // File version, hyperparameters, six iterations, two pictures; the iterations up to the checkpoint at 4 are the first run's.
+      const found = [...records(bytes)].map(({ data }) => new TextDecoder("latin1").decode(data));
+      assertEquals(found.length, 10);
+      assertEquals(found.filter((text) => text.includes("ebmLoss")).length, 6);
+      assertEquals(found.filter((text) => text.includes("pixels/revised")).length, 2);
+      assertEquals(cutEvents(bytes, 6), bytes);
+      assertEquals([...records(cutEvents(bytes, 4))].length, 7);
+      await run(folder);
+      assertEquals(await Deno.readFile(`${folder}/${files[0]}`), bytes);
+    });
+  });
+
+  it("keeps as many checkpoints as it is told", async () => {
+    await withFolder(async (folder) => {
+      await run(folder, { config: parseConfig({ ...TINY, training: { ...TINY.training, keepCheckpoints: 3 } }) });
+      assertEquals((await listCheckpoints(folder)).map(({ iteration }) => iteration), [2, 4, 6]);
+    });
+  });
+
   it("refuses a configuration of another architecture", async () => {
     await withFolder(async (folder) => {
       await run(folder, { stop: (event) => event.type === "checkpoint" });
@@ -145,6 +179,59 @@ describe("train", () => {
       assert(before.length > 0);
       await assertRejects(() => run(folder, { config: wild }), CoopFlowError, "expected finite values");
       assertEquals(await listCheckpoints(folder), before);
+    });
+  });
+});
+
+describe("a run's state", () => {
+  const state = async (path: string): Promise<unknown[]> => {
+    const found = await readRunState(path);
+    return [found?.state, found?.iteration, found?.iterations, found?.reason];
+  };
+
+  it("is finished, or interrupted when whoever listened left or cancelled", async () => {
+    await withFolder(async (folder) => {
+      await run(folder, { stop: (event) => event.type === "iteration" && event.iteration === 3 });
+      assertEquals(await state(folder), ["interrupted", 3, 6, undefined]);
+      const controller = new AbortController();
+      controller.abort();
+      await assertRejects(() => run(folder, { signal: controller.signal }), CancelledError);
+      assertEquals(await state(folder), ["interrupted", 2, 6, undefined]);
+      const before = await readRunState(folder);
+      await run(folder);
+      assertEquals(await state(folder), ["finished", 6, 6, undefined]);
+      const after = await readRunState(folder);
+      assertEquals(after?.started, before?.started);
+      assert((after?.seconds ?? 0) > (before?.seconds ?? 0));
+    });
+  });
+
+  it("is failed, with the reason, which the page shows", async () => {
+    await withFolder(async (folder) => {
+      const wild = parseConfig({
+        ...TINY,
+        training: { ...TINY.training, iterations: 60, flow: { lr: 1e30, warmUp: 4 } },
+      });
+      const error = await assertRejects(
+        () => run(folder, { config: wild }),
+        CoopFlowError,
+        "the largest parameter is in flow.",
+      );
+      const [condition, , , reason] = await state(folder);
+      assertEquals([condition, reason], ["failed", error.message]);
+      assert((await Deno.readTextFile(`${folder}/report.html`)).includes("expected finite values"));
+    });
+  });
+
+  it("is running while it does", async () => {
+    await withFolder(async (folder) => {
+      let found: unknown[] = [];
+      const directory = await RunDirectory.create(folder, config);
+      await using held = directory;
+      for await (const event of train({ run: held, config, data, dataPath: null, ...THREADS, reportImages: 12 })) {
+        if (event.type === "checkpoint" && event.iteration === 4) found = await state(folder);
+      }
+      assertEquals(found, ["running", 4, 6, undefined]);
     });
   });
 });

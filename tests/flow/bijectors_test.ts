@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { AffineCoupling } from "../../src/flow/affine_coupling.ts";
 import { ActNorm } from "../../src/flow/act_norm.ts";
 import { couplingSteps } from "../../src/flow/flow_plus_plus.ts";
 import { InvConv } from "../../src/flow/inv_conv.ts";
@@ -49,6 +50,17 @@ const CASES: Record<string, BatteryCase> = {
   "mixture coupling without attention": {
     shapes: [HALF, HALF],
     build: pairs((p) => new MixtureCoupling(p, 2, { ...options, attention: false })),
+  },
+  "affine coupling": { shapes: [HALF, HALF], build: pairs((p) => new AffineCoupling(p, 2, "affine", options)) },
+  "conditioned affine coupling": {
+    shapes: [HALF, HALF],
+    aux: [2, 2, 2, 3],
+    build: pairs((p) => new AffineCoupling(p, 2, "affine", { ...options, auxChannels: 3 })),
+  },
+  "additive coupling": { shapes: [HALF, HALF], build: pairs((p) => new AffineCoupling(p, 2, "additive", options)) },
+  "a step with an affine coupling": {
+    shapes: [HALF, HALF],
+    build: pairs((p) => couplingSteps(p, 1, 2, { ...options, invConv: true, coupling: "affine" })),
   },
   "two steps": { shapes: [HALF, HALF], build: pairs((p) => couplingSteps(p, 2, 2, { ...options, invConv: true })) },
   "a step without 1×1 convolution": {

@@ -6,7 +6,8 @@ import { fileURLToPath } from "node:url";
 import { compileGraph } from "../../src/compile/compile.ts";
 import { parseConfig } from "../../src/coopflow/config.ts";
 import { compileOptionsOf } from "../../src/coopflow/model_programs.ts";
-import { type PresetName, presets } from "../../src/coopflow/presets.ts";
+import type { PresetName } from "../../src/coopflow/preset_names.ts";
+import { presets } from "../../src/coopflow/presets.ts";
 import { buildProgram, type ProgramRequest } from "../../src/coopflow/program_request.ts";
 
 const CHECKER = fileURLToPath(new URL("../../native/build/tests/test_cuda_lowering", import.meta.url));

@@ -7,7 +7,8 @@ import type { Buffer, Instr } from "../../src/compile/lir.ts";
 import { lower } from "../../src/compile/lower.ts";
 import { parseConfig } from "../../src/coopflow/config.ts";
 import { learnProgram } from "../../src/coopflow/model_programs.ts";
-import { type PresetName, presets } from "../../src/coopflow/presets.ts";
+import type { PresetName } from "../../src/coopflow/preset_names.ts";
+import { presets } from "../../src/coopflow/presets.ts";
 
 interface Group {
   bytes: number;

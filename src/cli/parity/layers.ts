@@ -81,13 +81,19 @@ export function couplingNetwork(golden: Golden, execute: Execute): Promise<Check
   return checkLayer(golden, execute, (params, input) => {
     const x = toNhwc(input("x"));
     const [n, h, w, c] = x.shape as [number, number, number, number];
-    const network = new CouplingNetwork(params, c, { channels, blocks, components, ...ATTENTION });
+    const network = new CouplingNetwork(params, c, {
+      channels,
+      blocks,
+      outputs: 2 + 3 * components,
+      scales: true,
+      ...ATTENTION,
+    });
     const { raw, rescale } = network.forward(CONTEXT, x);
     const one = (k: number): Value => slice(raw, 3, k * c, (k + 1) * c);
     // [N,H,W,K·C] → [N,K,C,H,W].
     const many = (first: number): Value =>
       transpose(reshape(slice(raw, 3, first * c, (first + components) * c), [n, h, w, components, c]), [0, 3, 4, 1, 2]);
-    const gains = broadcast(rescale, one(0).shape);
+    const gains = broadcast(rescale!, one(0).shape);
     return {
       a: toNchw(map([one(0), gains], (a, r) => E.mul(r, E.tanh(a)))),
       b: toNchw(one(1)),

@@ -10,6 +10,8 @@ import { averageName } from "../../optim/adam.ts";
 import {
   type ChainConfig,
   chainOptions,
+  CHAINS,
+  chainsSpec,
   declareModels,
   type GivenDraw,
   imagesShape,
@@ -17,6 +19,7 @@ import {
   latent,
   type ModelConfig,
   type ModelProgram,
+  noiseImages,
   scalarFeed,
 } from "./program.ts";
 import {
@@ -42,6 +45,10 @@ export interface LearnConfig extends ModelConfig {
   readonly given?: readonly GivenDraw[];
   /** Whether the flow's update computes the insides of coupling layers again in its backward pass. */
   readonly recompute?: boolean;
+  /** Where chains start: from proposals of the flow (the default), from uniform noise, or where the last iteration's ended. */
+  readonly start?: "proposals" | "noise" | "persistent";
+  /** Default true; false: the EBM learns alone, and the program has nothing of the flow's update. */
+  readonly flowUpdate?: boolean;
   /** Fetch `proposals` and `images` too. */
   readonly images?: boolean;
 }
@@ -67,7 +74,7 @@ function assignSteps(
 
 /**
  * z ~ N(0, I) → proposal x̂ = g(z), dropout on → T Langevin steps with the current θ → x̃ → one Adam step of the flow on −mean log q(x̃), dropout on →
- * one Adam step of the EBM on mean f(x̃) − mean f(data). All see the parameters from before the iteration.
+ * one Adam step of the EBM on mean f(x̃) − mean f(data). All see the parameters from before the iteration. Without `flowUpdate` all `flow_…` are left out.
  *
  * Feeds: `data` [N,H,W,C] in [−1, 1]; `key` u32[4] (unless nothing is drawn); scalars `step_size`, `strict`, and for each model (`flow_`, `ebm_`)
  * `on` (1/0: whether to update it), `lr`, `c1` = 1/(1 − β1^t), `c2` = 1/(1 − β2^t), `clip`, `threshold` (∞ = none; the update needs a norm below it), `decay` (with averaging only);
@@ -81,7 +88,7 @@ function assignSteps(
  */
 export function learn(config: LearnConfig): ModelProgram {
   const g = new Graph();
-  const { batch, chain = LANGEVIN_DEFAULTS, given = [] } = config;
+  const { batch, chain = LANGEVIN_DEFAULTS, given = [], start = "proposals", flowUpdate: both = true } = config;
   const { flowOptimizer = FLOW_OPTIMIZER, energyOptimizer = ENERGY_OPTIMIZER } = config;
   const { flow, energy } = declareModels(g, config);
   const energySteps = energy.step();
@@ -91,23 +98,26 @@ export function learn(config: LearnConfig): ModelProgram {
   const draws = config.flow.dropout > 0 || !given.includes("eps");
   const pass = (prefix: string) => training(draws ? key() : undefined, prefix, config.recompute);
 
-  const z = latent(key, g, shape, "proposal/z", given);
-  const proposal = stopGradient(flow.sample(pass("proposal/"), z).x);
+  const startOf: Record<NonNullable<LearnConfig["start"]>, () => Value> = {
+    proposals: () => stopGradient(flow.sample(pass("proposal/"), latent(key, g, shape, "proposal/z", given)).x),
+    noise: () => noiseImages(key(), "chain/start", shape),
+    persistent: () => state(g, CHAINS, shape),
+  };
+  const proposal = startOf[start]();
   const moves = chainOptions(key, g, shape, chain, "chain/noise", given);
   const run = langevin(g, (x) => energy.forward(x), proposal, moves);
   const revised = stopGradient(run.x);
   const fProposal = scalar(mean(energy.forward(proposal)));
   const change = map([scalar(mean(map([sub(revised, proposal)], E.square)))], E.sqrt);
 
-  const noise = given.includes("eps") ? feed(g, "eps", shape) : undefined;
-  const ofFlow = flowUpdate(flow, pass("update/"), revised, noise, flowOptimizer);
+  const noise = both && given.includes("eps") ? feed(g, "eps", shape) : undefined;
+  const ofFlow = both ? flowUpdate(flow, pass("update/"), revised, noise, flowOptimizer) : undefined;
   const ofEnergy = energyUpdate(energy, revised, data);
 
-  const { flow_nll: loss } = ofFlow.report;
   const { f_revised: fRevised, f_data: fData } = ofEnergy.report;
-  const flowFinite = allFinite([change, loss!, ofFlow.norm]);
   const energyFinite = allFinite([change, fRevised!, fData!, ofEnergy.norm]);
-  const finite = map([flowFinite, energyFinite], E.mul);
+  const flowFinite = ofFlow && allFinite([change, ofFlow.report["flow_nll"]!, ofFlow.norm]);
+  const finite = flowFinite ? map([flowFinite, energyFinite], E.mul) : energyFinite;
   const strict = scalarFeed(g, "strict");
   const small = map([ofEnergy.norm, scalarFeed(g, "ebm_threshold")], E.lt);
   const verdict = (own: Value, ...more: Value[]): Value =>
@@ -115,24 +125,32 @@ export function learn(config: LearnConfig): ModelProgram {
       [strict, finite, own, ...more],
       (s, all, self, ...rest: Expr[]) => rest.reduce((a, b) => E.mul(a, b), E.select(s!, all!, self!)),
     );
-  const flowSmall = map([ofFlow.norm, scalarFeed(g, "flow_threshold")], E.lt);
   const energyOk = verdict(energyFinite, scalarFeed(g, "ebm_on"), small);
-  const flowOk = verdict(flowFinite, scalarFeed(g, "flow_on"), small, flowSmall);
+  const flowOk = ofFlow && flowFinite
+    ? verdict(
+      flowFinite,
+      scalarFeed(g, "flow_on"),
+      small,
+      map([ofFlow.norm, scalarFeed(g, "flow_threshold")], E.lt),
+    )
+    : undefined;
+  if (start === "persistent") g.assign(CHAINS, select(energyFinite, revised, proposal));
 
   const specs = [
     ...flow.params.specs,
     ...energy.params.specs,
     ...assignSteps(g, energy, energySteps, energyOk, energyOptimizer.average),
-    ...applyUpdate(g, "flow", ofFlow, flowOk, flowOptimizer),
+    ...(start === "persistent" ? [chainsSpec(shape)] : []),
+    ...(ofFlow && flowOk ? applyUpdate(g, "flow", ofFlow, flowOk, flowOptimizer) : []),
     ...applyUpdate(g, "ebm", ofEnergy, energyOk, energyOptimizer),
   ];
   const report = {
-    ...ofFlow.report,
+    ...ofFlow?.report,
     f_proposal: fProposal,
     ...ofEnergy.report,
     change,
     finite,
-    flow_ok: flowOk,
+    ...(flowOk ? { flow_ok: flowOk } : {}),
     ebm_ok: energyOk,
   };
   for (const [name, value] of Object.entries(report)) g.fetch(name, value);

@@ -13,6 +13,8 @@ import { allFinite, applyUpdate, FLOW_OPTIMIZER, type FlowOptimizerConfig, flowU
 export interface PretrainConfig {
   readonly flow: FlowConfig;
   readonly batch: number;
+  /** Compute the insides of coupling layers again in the backward pass. */
+  readonly recompute?: boolean;
   readonly flowOptimizer?: FlowOptimizerConfig;
 }
 
@@ -29,7 +31,7 @@ export function pretrain(config: PretrainConfig): ModelProgram {
   const flow = new FlowPlusPlus(new Params(g, FLOW_PREFIX), config.flow);
   const { height, width, channelsIn } = config.flow;
   const data = feed(g, "data", [config.batch, height, width, channelsIn]);
-  const update = flowUpdate(flow, training(keyFeed(g), "update/"), data, undefined, flowOptimizer);
+  const update = flowUpdate(flow, training(keyFeed(g), "update/", config.recompute), data, undefined, flowOptimizer);
   const finite = allFinite([update.report.flow_nll!, update.norm]);
   const ok = map(
     [finite, scalarFeed(g, "flow_on"), update.norm, scalarFeed(g, "flow_threshold")],

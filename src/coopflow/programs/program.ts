@@ -5,10 +5,12 @@ import { type LangevinOptions } from "../../energy/langevin.ts";
 import { ConfigError } from "../../errors.ts";
 import type { FlowConfig } from "../../flow/config.ts";
 import { FlowPlusPlus } from "../../flow/flow_plus_plus.ts";
-import { feed, normal } from "../../graph/build.ts";
+import { feed, map, normal, uniform } from "../../graph/build.ts";
+import { E } from "../../graph/expr.ts";
 import type { Graph, Value } from "../../graph/graph.ts";
-import type { Shape } from "../../graph/shape.ts";
+import { numel, type Shape } from "../../graph/shape.ts";
 import { AVERAGE_PREFIX, Params, type ParamSpec } from "../../nn/params.ts";
+import { uniforms } from "../../random.ts";
 
 /** Prefix of the normalizing flow's states. */
 export const FLOW_PREFIX = "flow.";
@@ -68,6 +70,20 @@ export function declareModels(g: Graph, config: ModelConfig, averaged: Averaged 
     flow: new FlowPlusPlus(new Params(g, prefix(FLOW_PREFIX, averaged.flow)), config.flow),
     energy: createEnergy(new Params(g, prefix(EBM_PREFIX, averaged.energy)), config.energy),
   };
+}
+
+/** The state that persistent chains are kept in. */
+export const CHAINS = "chains";
+
+/** {@linkcode CHAINS} for images of this shape: uniform noise in [−1, 1] before the first iteration. */
+export function chainsSpec(shape: Shape): ParamSpec {
+  const init = (seed: number): Float32Array => uniforms(seed, CHAINS, numel(shape)).map((u) => 2 * u - 1);
+  return { name: CHAINS, shape, kind: "buffer", trainable: false, init };
+}
+
+/** Uniform noise in [−1, 1]. */
+export function noiseImages(key: Value, stream: string, shape: Shape): Value {
+  return map([uniform(key, stream, shape)], (u) => E.sub(E.mul(2, u), 1));
 }
 
 /** Shape [N,H,W,C] of a batch of images. */

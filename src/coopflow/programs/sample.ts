@@ -13,6 +13,7 @@ import {
   latent,
   type ModelConfig,
   type ModelProgram,
+  noiseImages,
 } from "./program.ts";
 
 /** What is compiled into the sampling program. */
@@ -24,6 +25,10 @@ export interface SampleConfig extends ModelConfig {
   /** Undo the logit's 0.9, so that samples reach ±1 as data do (default: no, as in the reference). */
   readonly undoBound?: boolean;
   readonly given?: readonly GivenDraw[];
+  /** Chains start from the flow's proposals (the default), or from uniform noise: that is `proposals` then. */
+  readonly start?: "proposals" | "noise";
+  /** Default true; false: no chain, `images` are the proposals. */
+  readonly revise?: boolean;
   /** Also deliver the images that each Langevin step started from. */
   readonly trajectory?: boolean;
 }
@@ -40,11 +45,18 @@ export function sample(config: SampleConfig): ModelProgram {
   const { flow, energy } = declareModels(g, config, averaged);
   const shape = imagesShape(config, batch);
   const key = (): Value => keyFeed(g);
-  const proposals = flow.sample(evaluation(), latent(key, g, shape, "sample/z", given), { undoBound }).x;
+  const proposals = config.start === "noise"
+    ? noiseImages(key(), "sample/start", shape)
+    : flow.sample(evaluation(), latent(key, g, shape, "sample/z", given), { undoBound }).x;
+  g.fetch("proposals", proposals);
+  const specs = [...flow.params.specs, ...energy.params.specs];
+  if (config.revise === false) {
+    g.fetch("images", proposals);
+    return { graph: g, specs };
+  }
   const moves = chainOptions(key, g, shape, chain, "sample/noise", given);
   const run = langevin(g, (x) => energy.forward(x), proposals, { ...moves, trajectory });
-  g.fetch("proposals", proposals);
   g.fetch("images", run.x);
   if (run.trajectory) g.fetch("trajectory", run.trajectory);
-  return { graph: g, specs: [...flow.params.specs, ...energy.params.specs] };
+  return { graph: g, specs };
 }

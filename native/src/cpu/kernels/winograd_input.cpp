@@ -41,32 +41,45 @@ CF_INLINE void transform(Load at, float* v, size_t k_stride) {
   }
 }
 
+// A tile whose first row and column, or last, may lie outside the image, all others inside. Which do is known when this is compiled: most tiles of small images
+// touch the border, and asking at each load would take longer than the arithmetic.
+template <bool kTop, bool kBottom, bool kLeft, bool kRight>
+void border(const float* x, size_t row, size_t pixel, size_t channels, float* v, size_t k_stride, size_t block) {
+  for (size_t c = 0; c < channels; c += kWidth)
+    transform(
+        [&](int i, int j) __attribute__((always_inline)) {
+          if ((kTop && i == 0) || (kBottom && i == 5) || (kLeft && j == 0) || (kRight && j == 5)) return vf{};
+          return load(x + static_cast<size_t>(i) * row + static_cast<size_t>(j) * pixel + c);
+        },
+        v + c / kPanel * block + c % kPanel, k_stride);
+}
+
+using Border = void (*)(const float*, size_t, size_t, size_t, float*, size_t, size_t);
+template <bool kTop, bool kBottom>
+constexpr Border kSides[4] = {border<kTop, kBottom, false, false>, border<kTop, kBottom, true, false>, border<kTop, kBottom, false, true>,
+                              border<kTop, kBottom, true, true>};
+
+// Any tile and number of channels.
+void general(const float* x, const WinogradTile& t, size_t first, size_t channels, float* v, size_t k_stride, size_t block) {
+  for (size_t c = first; c < channels; c += kWidth) {
+    const int n = channels - c < static_cast<size_t>(kWidth) ? static_cast<int>(channels - c) : kWidth;
+    transform(
+        [&](int i, int j) {
+          if (i < t.top || i >= t.bottom || j < t.left || j >= t.right) return vf{};
+          return load_first(x + static_cast<size_t>(i) * t.row + static_cast<size_t>(j) * t.pixel + c, n);
+        },
+        v + c / kPanel * block + c % kPanel, k_stride);
+  }
+}
+
 }  // namespace
 
 void winograd_input(const float* x, const WinogradTile& t, size_t channels, float* v, size_t k_stride, size_t block) {
-  const bool inside = t.top == 0 && t.left == 0 && t.bottom == 6 && t.right == 6;
-  const size_t row = t.row, pixel = t.pixel;
-  for (size_t c = 0; c < channels; c += kWidth) {
-    float* to = v + c / kPanel * block + c % kPanel;
-    if (channels - c < static_cast<size_t>(kWidth)) {
-      const int n = static_cast<int>(channels - c);
-      transform(
-          [&](int i, int j) {
-            if (i < t.top || i >= t.bottom || j < t.left || j >= t.right) return vf{};
-            return load_first(x + static_cast<size_t>(i) * row + static_cast<size_t>(j) * pixel + c, n);
-          },
-          to, k_stride);
-    } else if (inside) {
-      transform([&](int i, int j) { return load(x + static_cast<size_t>(i) * row + static_cast<size_t>(j) * pixel + c); }, to, k_stride);
-    } else {
-      transform(
-          [&](int i, int j) {
-            if (i < t.top || i >= t.bottom || j < t.left || j >= t.right) return vf{};
-            return load(x + static_cast<size_t>(i) * row + static_cast<size_t>(j) * pixel + c);
-          },
-          to, k_stride);
-    }
-  }
+  if (t.top > 1 || t.bottom < 5 || t.left > 1 || t.right < 5) return general(x, t, 0, channels, v, k_stride, block);
+  const size_t whole = channels / kWidth * kWidth;
+  const Border* const sides = t.top ? (t.bottom < 6 ? kSides<true, true> : kSides<true, false>) : t.bottom < 6 ? kSides<false, true> : kSides<false, false>;
+  sides[t.left + 2 * (t.right < 6)](x, t.row, t.pixel, whole, v, k_stride, block);
+  general(x, t, whole, channels, v, k_stride, block);
 }
 
 }  // namespace cf::cpu::CF_ISA

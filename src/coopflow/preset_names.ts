@@ -1,0 +1,18 @@
+/** Names of the ready-made configurations: the command line lists them without building any. */
+export const PRESET_NAMES = [
+  "digits",
+  "digits-pre",
+  "digits-long",
+  "small",
+  "paper",
+  "cifar10",
+  "cifar10-pre",
+  "cifar10-long",
+  "svhn",
+  "svhn-pre",
+  "celeba32",
+  "celeba32-pre",
+  "celeba64",
+] as const;
+/** One of them. */
+export type PresetName = typeof PRESET_NAMES[number];
