@@ -12,7 +12,6 @@
 
 using namespace cf;
 using namespace cf::test;
-using ConvShape;
 
 namespace {
 
