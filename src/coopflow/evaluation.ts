@@ -147,7 +147,9 @@ export async function evaluate(
     for (const [e, extractor] of all.entries()) {
       const real = sets.real[e]!;
       const exact = e === (extractors.length > 0 ? 1 : 0) ? statistics : undefined;
-      const moments: Resampled | Moments | undefined = has("distances") ? exact ?? resampled(real) : undefined;
+      const moments: Resampled | Moments | undefined = has("distances")
+        ? exact ?? resampled(real, options.resamples)
+        : undefined;
       for (const [g, generated] of GENERATED.entries()) {
         options.onProgress?.(`distances of ${extractor.name}`, g, GENERATED.length);
         options.signal?.throwIfAborted();
@@ -196,7 +198,7 @@ function measured(
 ): Pick<Distances, "frechet" | "kernel" | "manifold"> {
   return {
     ...(moments === undefined ? {} : {
-      frechet: frechetInterval(resampled(set), moments, seed, resamples),
+      frechet: frechetInterval(resampled(set, resamples), moments, seed, resamples),
       kernel: kernelInterval(set, real, seed),
     }),
     ...(k === undefined ? {} : { manifold: manifoldIntervals(set, real, { k, most: MOST_COMPARED, seed }) }),

@@ -32,13 +32,15 @@ export function interval(value: number, resampled: readonly number[]): Interval 
 
 /**
  * The normal interval value ± 1.96·s, s the deviation of the figures of resamples: for distances between sets, which resampling biases (a resample is more
- * different from the other set than the sample is), so that their percentiles lie beside the value.
+ * different from the other set than the sample is), so that their percentiles lie beside the value. Bounds are NaN below 2 resamples.
  */
 export function normalInterval(value: number, resampled: readonly number[]): Interval {
-  const mean = resampled.reduce((sum, v) => sum + v, 0) / resampled.length;
+  const resamples = resampled.length;
+  if (resamples < 2) return { value, low: NaN, high: NaN, resamples };
+  const mean = resampled.reduce((sum, v) => sum + v, 0) / resamples;
   const squares = resampled.reduce((sum, v) => sum + (v - mean) ** 2, 0);
-  const reach = NORMAL_95 * Math.sqrt(squares / (resampled.length - 1));
-  return { value, low: value - reach, high: value + reach, resamples: resampled.length };
+  const reach = NORMAL_95 * Math.sqrt(squares / (resamples - 1));
+  return { value, low: value - reach, high: value + reach, resamples };
 }
 
 /** The mean of values, with the interval of resampled means. */
