@@ -73,6 +73,7 @@ export { measure } from "./src/coopflow/report.ts";
 export type { MeasureOptions } from "./src/coopflow/report.ts";
 export { evaluate } from "./src/coopflow/evaluation.ts";
 export type { Distances, EvaluateOptions, Evaluation, Generated, NearestImages } from "./src/coopflow/evaluation.ts";
+export { evaluationPage } from "./src/coopflow/evaluation_page.ts";
 export { FIGURES } from "./src/coopflow/figures.ts";
 export type { Figure } from "./src/coopflow/figures.ts";
 export { LIBRARY_VERSION } from "./src/coopflow/version.ts";

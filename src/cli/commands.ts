@@ -284,6 +284,11 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
       oneOf("0..1", "-1..1", "0..255"),
     )
     .option("--statistics <file.npz>", "real images' mu and sigma, as pytorch-fid saves them, for the Fréchet distance")
+    .option(
+      "--save-statistics <file.npz>",
+      "write the real images' mu and sigma, of the features that --statistics is for",
+    )
+    .option("--report <file.html>", "a page with all figures, histograms and pictures")
     .option("--out <file.json>", "where results go (default: evaluation.json in the run)")
     .action(async (run: string, options: OptionValues) =>
       done(await (await import("./evaluate.ts")).evaluateCommand(run, options))

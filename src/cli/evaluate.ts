@@ -1,8 +1,9 @@
 /** `coopflow evaluate`. */
 import { stat } from "node:fs/promises";
-import { extname, join } from "node:path";
+import { basename, extname, join, resolve } from "node:path";
 import { evaluate, type Evaluation } from "../coopflow/evaluation.ts";
 import { DigitFeatures } from "../coopflow/digit_features.ts";
+import { evaluationPage } from "../coopflow/evaluation_page.ts";
 import { type Figure, FIGURES } from "../coopflow/figures.ts";
 import { type Dataset, subset } from "../data/dataset.ts";
 import { UsageError } from "../errors.ts";
@@ -11,7 +12,7 @@ import { writePng } from "../io/png.ts";
 import type { FeatureExtractor } from "../metrics/extractors.ts";
 import { imageGrid } from "../metrics/grid.ts";
 import { OnnxFeatures, type ValueRange } from "../metrics/onnx_features.ts";
-import { readStatistics } from "../metrics/statistics_file.ts";
+import { readStatistics, writeStatistics } from "../metrics/statistics_file.ts";
 import { givenImages, usedImages } from "./data_source.ts";
 import { evaluationLines, jsonOfEvaluation } from "./evaluation_text.ts";
 import { listenForInterruption } from "./interruption.ts";
@@ -29,6 +30,8 @@ export interface EvaluateCommandOptions extends DeviceFlags {
   readonly features?: readonly string[];
   readonly valueRange?: ValueRange;
   readonly statistics?: string;
+  readonly saveStatistics?: string;
+  readonly report?: string;
   readonly out?: string;
   readonly seed?: number;
   readonly liveParameters?: boolean;
@@ -40,7 +43,14 @@ export async function evaluateCommand(run: string, options: EvaluateCommandOptio
   const { images, count, samples, figures = FIGURES, statistics, seed, liveParameters = false, json } = options;
   const out = options.out ?? await besides(run);
   if (extname(out).toLowerCase() !== ".json") throw new UsageError(`--out: expected FILE.json, found ${out}`);
-  await expectWritable(out);
+  if (options.report !== undefined && extname(options.report).toLowerCase() !== ".html") {
+    throw new UsageError(`--report: expected FILE.html, found ${options.report}`);
+  }
+  const { report, saveStatistics } = options;
+  if (saveStatistics !== undefined && !figures.includes("distances")) {
+    throw new UsageError("--save-statistics: expected the figure distances among --figures, found others only");
+  }
+  for (const file of [out, report, saveStatistics]) if (file !== undefined) await expectWritable(file);
   using interruption = listenForInterruption((line) => console.error(line));
   const config = await findConfig(run);
   const known = statistics === undefined ? undefined : await readStatistics(statistics);
@@ -67,11 +77,19 @@ export async function evaluateCommand(run: string, options: EvaluateCommandOptio
   await writeAtomic(out, async (file) => {
     await file.write(new TextEncoder().encode(JSON.stringify(jsonOfEvaluation(found), null, 2) + "\n"));
   });
-  const pictured = await writeNearest(found, out);
+  const written = [out, ...await writeNearest(found, out)];
+  if (report !== undefined) {
+    await writeAtomic(report, new TextEncoder().encode(evaluationPage(basename(resolve(run)), found)));
+    written.push(report);
+  }
+  if (saveStatistics !== undefined && found.statistics !== undefined) {
+    await writeStatistics(saveStatistics, found.statistics);
+    written.push(saveStatistics);
+  }
   if (json === true) console.log(JSON.stringify(jsonOfEvaluation(found)));
   else {
     for (const line of evaluationLines(found)) console.log(line);
-    console.log(`\nwritten: ${[out, ...pictured].join(", ")}`);
+    console.log(`\nwritten: ${written.join(", ")}`);
   }
   return 0;
 }

@@ -76,7 +76,7 @@ function energyLines(energies: NonNullable<Evaluation["energies"]>): string[] {
 }
 
 /** Numbers only: pictures are left out, energies stand as histograms. */
-export function jsonOfEvaluation({ nearest, energies, ...rest }: Evaluation): Record<string, unknown> {
+export function jsonOfEvaluation({ nearest, energies, statistics: _, ...rest }: Evaluation): Record<string, unknown> {
   return {
     ...rest,
     ...(nearest === undefined ? {} : { nearest: { distance: nearest.distance, heldout: nearest.heldout } }),

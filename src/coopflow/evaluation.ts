@@ -76,6 +76,8 @@ export interface Evaluation {
   /** The flow's bits per dimension on the real images: one draw of dequantization noise. */
   readonly bitsPerDim?: Interval;
   readonly distances: readonly Distances[];
+  /** Moments of the real images in the features that {@linkcode EvaluateOptions.statistics} stand for. */
+  readonly statistics?: Moments;
   /** f(x) of each image: larger = more likely. */
   readonly energies?: Readonly<Record<"real" | Generated, Float32Array<ArrayBuffer>>>;
   readonly nearest?: NearestImages;
@@ -143,13 +145,16 @@ export async function evaluate(
   });
 
   const distances: Distances[] = [];
+  let realMoments: Moments | undefined;
   if (has("distances") || has("manifold")) {
     for (const [e, extractor] of all.entries()) {
       const real = sets.real[e]!;
-      const exact = e === (extractors.length > 0 ? 1 : 0) ? statistics : undefined;
+      const isStated = e === (extractors.length > 0 ? 1 : 0);
+      const exact = isStated ? statistics : undefined;
       const moments: Resampled | Moments | undefined = has("distances")
         ? exact ?? resampled(real, options.resamples)
         : undefined;
+      if (isStated && moments !== undefined) realMoments = "moments" in moments ? moments.moments : moments;
       for (const [g, generated] of GENERATED.entries()) {
         options.onProgress?.(`distances of ${extractor.name}`, g, GENERATED.length);
         options.signal?.throwIfAborted();
@@ -178,6 +183,7 @@ export async function evaluate(
     reference: { name: reference.name, count: reference.count },
     ...(has("likelihood") ? { bitsPerDim: meanInterval(scores.bitsPerDim, seed, "bootstrap bits/dim") } : {}),
     distances,
+    ...(realMoments === undefined ? {} : { statistics: realMoments }),
     ...(has("energies") ? { energies: scores.energies } : {}),
     ...(has("nearest") && train !== undefined
       ? { nearest: await neighboursOf(train, sets, all[0]!, scores.shown, seed) }

@@ -2,7 +2,7 @@
 
 import { DataError } from "../errors.ts";
 import { permutation } from "../random.ts";
-import { blocks, chosen, expectOneDimension, type FeatureSet } from "./features.ts";
+import { BLOCK, blocks, chosen, expectOneDimension, type FeatureSet } from "./features.ts";
 import { dot } from "./linear_algebra.ts";
 
 /** Mean and standard deviation over subsets. */
@@ -26,7 +26,7 @@ export function kernelDistance(a: FeatureSet, b: FeatureSet): number {
   expectOneDimension(a, b);
   const few = [a, b].find(({ count }) => count < 2);
   if (few !== undefined) throw new DataError(`a kernel distance needs at least 2 samples, got ${few.count}`);
-  const own = (set: FeatureSet): number => (kernelSum(set, set) - diagonalSum(set)) / (set.count * (set.count - 1));
+  const own = (set: FeatureSet): number => 2 * pairSum(set) / (set.count * (set.count - 1));
   return own(a) + own(b) - 2 * kernelSum(a, b) / (a.count * b.count);
 }
 
@@ -54,28 +54,48 @@ function kernel(product: number, d: number): number {
 
 /** Σᵢⱼ k(aᵢ, bⱼ) */
 function kernelSum(a: FeatureSet, b: FeatureSet): number {
-  const d = a.dimension;
   let sum = 0;
   for (const [firstA, nA] of blocks(a.count)) {
     const x = Float64Array.from(a.read(firstA, nA));
     for (const [firstB, nB] of blocks(b.count)) {
       const y = Float64Array.from(b.read(firstB, nB));
-      let part = 0;
-      for (let i = 0; i < nA; i++) {
-        for (let j = 0; j < nB; j++) part += kernel(dot(x, i * d, y, j * d, d), d);
-      }
-      sum += part;
+      for (let i = 0; i < nA; i++) sum += rowSum(x, i, y, 0, nB, a.dimension);
     }
   }
   return sum;
 }
 
-function diagonalSum(set: FeatureSet): number {
-  const d = set.dimension;
+/** Σ_{i<j} k(xᵢ, xⱼ): the kernel is symmetric, so each pair counts once. */
+function pairSum(set: FeatureSet): number {
   let sum = 0;
-  for (const [first, n] of blocks(set.count)) {
-    const x = Float64Array.from(set.read(first, n));
-    for (let i = 0; i < n; i++) sum += kernel(dot(x, i * d, x, i * d, d), d);
+  for (const [firstA, nA] of blocks(set.count)) {
+    const x = Float64Array.from(set.read(firstA, nA));
+    for (let i = 0; i < nA; i++) sum += rowSum(x, i, x, i + 1, nA, set.dimension);
+    for (let firstB = firstA + nA; firstB < set.count; firstB += BLOCK) {
+      const nB = Math.min(BLOCK, set.count - firstB);
+      const y = Float64Array.from(set.read(firstB, nB));
+      for (let i = 0; i < nA; i++) sum += rowSum(x, i, y, 0, nB, set.dimension);
+    }
   }
+  return sum;
+}
+
+/** Σ k(xᵢ, yⱼ) over begin ≤ j < end; four products at a time, as one alone waits for memory. */
+function rowSum(x: Float64Array, i: number, y: Float64Array, begin: number, end: number, d: number): number {
+  let sum = 0;
+  let j = begin;
+  for (; j + 3 < end; j += 4) {
+    const [y0, y1, y2, y3] = [j * d, (j + 1) * d, (j + 2) * d, (j + 3) * d];
+    let [p0, p1, p2, p3] = [0, 0, 0, 0];
+    for (let l = 0, at = i * d; l < d; l++, at++) {
+      const value = x[at]!;
+      p0 += value * y[y0 + l]!;
+      p1 += value * y[y1 + l]!;
+      p2 += value * y[y2 + l]!;
+      p3 += value * y[y3 + l]!;
+    }
+    sum += kernel(p0, d) + kernel(p1, d) + kernel(p2, d) + kernel(p3, d);
+  }
+  for (; j < end; j++) sum += kernel(dot(x, i * d, y, j * d, d), d);
   return sum;
 }

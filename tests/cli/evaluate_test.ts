@@ -42,15 +42,26 @@ describe("evaluate", () => {
 
       const size = images.length / 40;
       await writeStatistics(`${folder}/real.npz`, pixelMoments(readAll(tinyImages()), 24));
-      const again = await run(folder, [...evaluate, "--figures", "distances", "--statistics", "real.npz", "--json"]);
+      const files = ["--save-statistics", "saved.npz", "--report", "page.html"];
+      const known = ["--figures", "distances,energies,nearest", "--statistics", "real.npz", "--json"];
+      const again = await run(folder, [...evaluate, ...known, ...files]);
       assertEquals(again.code, 0, again.err);
       assertAlmostEquals(JSON.parse(again.out).distances[2].frechet.value, expected, 1e-6 * expected);
+
+      const saved = await readStatistics(`${folder}/saved.npz`);
+      assertEquals(saved, await readStatistics(`${folder}/real.npz`));
+      const page = await Deno.readTextFile(`${folder}/page.html`);
+      for (const part of ["run: evaluation", "Distances by pixels", "revised images", "<svg"]) {
+        assertStringIncludes(page, part);
+      }
 
       const before = namesIn(folder);
       await writeStatistics(`${folder}/other.npz`, momentsOf(normals(0, "x", 30), 10, 3));
       const wrong: [string[], number, string][] = [
         [["--figures", "fid"], 2, "--figures: expected some of likelihood, distances"],
         [["--samples", "1"], 2, "--samples: expected a whole number of at least 2"],
+        [["--report", "x.txt"], 2, "--report: expected FILE.html, found x.txt"],
+        [["--save-statistics", "x.npz", "--figures", "manifold"], 2, "expected the figure distances among --figures"],
         [["--out", "x.txt"], 2, "--out: expected FILE.json, found x.txt"],
         [["--statistics", "none.npz"], 1, "cannot read none.npz: no such file"],
         [
@@ -72,7 +83,7 @@ describe("evaluate", () => {
 });
 
 describe("statistics in pytorch-fid's files", () => {
-  it("come back as they were, and read what NumPy wrote", async () => {
+  it("come back as they were", async () => {
     await withFolder(async (folder) => {
       const moments = momentsOf(normals(1, "x", 200), 40, 5);
       await writeStatistics(`${folder}/s.npz`, moments);
