@@ -7,7 +7,7 @@ import { streamHash } from "../random.ts";
 /** Instruction sets, best first. */
 export type Isa = "avx512" | "avx2" | "portable";
 
-/** `auto` takes the first GPU that can be used, else the CPU; `cuda` is `cuda:0`. */
+/** `auto` takes the CPU as long as no GPU has run the CUDA backend; `cuda` is `cuda:0`. */
 export type DeviceName = "auto" | "cpu" | "cuda" | `cuda:${number}`;
 
 /** What products and convolutions compute in; sums, parameters and everything else are float32 always. */
@@ -113,15 +113,8 @@ export class Device implements Disposable {
       return new Device(out[0]!, reason);
     };
     if (device !== "auto") return create(device);
-    // An instruction set is a wish for the CPU.
-    if (isa !== undefined) return create("cpu", `the instruction set ${isa} was asked for`);
-    try {
-      return create("cuda", "a GPU was found");
-    } catch (error) {
-      if (!(error instanceof NativeError) || error.code !== STATUS.unsupported) throw error;
-      // What to do about it comes after the semicolon: for those who asked for a GPU.
-      return create("cpu", error.message.split(";")[0]);
-    }
+    // No GPU has run the CUDA backend yet: nobody gets it without asking.
+    return create("cpu", "a GPU only when asked for, with cuda");
   }
 
   /** The native handle, for programs of this room. Throws NativeError after close(). */
