@@ -13,8 +13,8 @@ buildInfo();
 const PLUGIN = join(dirname(libraryPath()), "libcoopflow_cuda.so");
 const TEST = fileURLToPath(new URL("../../native/build/tests/test_gpu", import.meta.url));
 
-// Where the toolkit is installed before the build, leaving the backend out would be a failure.
-const built = Deno.env.get("CI") === "true" ||
+// Where the toolkit was installed before the build, leaving the backend out is a failure.
+const built = Deno.env.get("COOPFLOW_EXPECT_CUDA") !== undefined ||
   [...Deno.readDirSync(dirname(PLUGIN))].some(({ name }) => PLUGIN.endsWith(name));
 const absent = { ignore: !built, reason: "no CUDA toolkit when the library was built (scripts/cuda_toolkit.sh)" };
 
@@ -29,12 +29,6 @@ describe("the CUDA backend", absent, () => {
       assertEquals(error.code, STATUS.unsupported);
       assert(/no NVIDIA driver|finds no GPU/.test(error.message), error.message);
     }
-  });
-
-  it("falls back to the CPU and says why", () => {
-    using device = Device.open();
-    const { device: name, reason } = device.info;
-    assert(name === "cpu" ? /no NVIDIA driver|finds no GPU/.test(reason ?? "") : name === "cuda:0", reason);
   });
 
   it("compiles every kernel of the digits programs for A100 and H100", async () => {
