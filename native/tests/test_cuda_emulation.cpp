@@ -46,7 +46,7 @@ void barriers_and_shuffles() {
   turned[blockDim.x - 1 - threadIdx.x] = a.x[blockIdx.x * blockDim.x + threadIdx.x];
   __syncthreads();
   float v = turned[threadIdx.x];
-  for (int d = 16; d > 0; d /= 2) v += __shfl_down_sync(kWholeWarp, v, d);
+  for (int d = 16; d > 0; d /= 2) v += __shfl_down_sync(cf::cuda::kWholeWarp, v, d);
   if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = v;
   __syncthreads();
   if (threadIdx.x == 0) a.y[blockIdx.x] = parts[0] + parts[1] + parts[2] + parts[3];
@@ -64,9 +64,9 @@ void exchanges() {
   for (size_t i = 0; i < 32; ++i) x[i] = static_cast<float>(i);
   const std::string body = R"(CF_KERNEL(const Args a) {
   float v = a.x[threadIdx.x];
-  for (int round = 0; round < 5; ++round) v = __shfl_xor_sync(kWholeWarp, v, 1 << round);
-  const unsigned even = __ballot_sync(kWholeWarp, threadIdx.x % 2 == 0);
-  a.y[threadIdx.x] = v + __shfl_sync(kWholeWarp, v, 3) + (even == 0x55555555u ? 0.0f : 1000.0f);
+  for (int round = 0; round < 5; ++round) v = __shfl_xor_sync(cf::cuda::kWholeWarp, v, 1 << round);
+  const unsigned even = __ballot_sync(cf::cuda::kWholeWarp, threadIdx.x % 2 == 0);
+  a.y[threadIdx.x] = v + __shfl_sync(cf::cuda::kWholeWarp, v, 3) + (even == 0x55555555u ? 0.0f : 1000.0f);
 })";
   CHECK(run(body, grid(1, 32, true), {x.data(), y.data(), 32}).empty());
   for (size_t i = 0; i < 32; ++i) CHECK(y[i] == static_cast<float>((31 - i) + 28));
@@ -76,7 +76,7 @@ void refusals() {
   std::vector<float> x(64), y(64);
   const Args args{x.data(), y.data(), 64};
   CHECK(!run("CF_KERNEL(const Args a) { if (threadIdx.x < 32) __syncthreads(); a.y[threadIdx.x] = 0; }", grid(1, 64, true), args).empty());
-  CHECK(!run("CF_KERNEL(const Args a) { if (threadIdx.x == 5) return; a.y[threadIdx.x] = __shfl_sync(kWholeWarp, a.x[0], 0); }", grid(1, 32, true), args).empty());
+  CHECK(!run("CF_KERNEL(const Args a) { if (threadIdx.x == 5) return; a.y[threadIdx.x] = __shfl_sync(cf::cuda::kWholeWarp, a.x[0], 0); }", grid(1, 32, true), args).empty());
   CHECK(!run("CF_KERNEL(const Args a) { if (threadIdx.x < 32) __syncwarp(); else __syncthreads(); a.y[0] = 0; }", grid(1, 64, true), args).empty());
   CHECK(!run("CF_KERNEL(const Args a) { __syncthreads(); a.y[threadIdx.x] = 0; }", grid(1, 32, false), args).empty());
   CHECK_THROWS(cf::Code::internal, "does not compile", run("CF_KERNEL(const Args a) { no such thing }", grid(1, 32, false), args));
