@@ -1,13 +1,8 @@
 /** An evaluation in words and as JSON. */
-import type { Interval } from "../metrics/bootstrap.ts";
 import { type Distances, type Evaluation, GENERATED } from "../coopflow/evaluation.ts";
+import { distanceTable, manifoldNote } from "../coopflow/evaluation_table.ts";
+import { shownInterval } from "../metrics/bootstrap.ts";
 import { textTable } from "./text_table.ts";
-
-/** `0.714 [0.69, 0.73]`, the interval left out where there is none. */
-export function shownInterval({ value, low, high }: Interval, digits: number): string {
-  if (!Number.isFinite(low)) return value.toFixed(digits);
-  return `${value.toFixed(digits)} [${low.toFixed(digits)}, ${high.toFixed(digits)}]`;
-}
 
 /** The evaluation as lines of text: each figure with its 95 % interval and how many images it is of. */
 export function evaluationLines(found: Evaluation): string[] {
@@ -38,31 +33,17 @@ export function evaluationLines(found: Evaluation): string[] {
 }
 
 function distanceLines(of: readonly Distances[]): string[] {
-  const [{ features, preparation, names, dimension, count, real, kernel, manifold }] = of as [
-    Distances,
-    ...Distances[],
-  ];
-  const rows = of.map(({ generated, frechet, kernel, manifold }) => [
-    generated,
-    ...(frechet === undefined ? [] : [shownInterval(frechet, 3)]),
-    ...(kernel === undefined ? [] : [shownInterval(kernel, 4)]),
-    ...(manifold === undefined
-      ? []
-      : [manifold.precision, manifold.recall, manifold.density, manifold.coverage].map((v) => shownInterval(v, 2))),
-  ]);
-  const header = [
-    `${features} (${dimension})`,
-    ...(kernel === undefined ? [] : [names.frechet, names.kernel]),
-    ...(manifold === undefined ? [] : ["precision", "recall", "density", "coverage"]),
-  ];
+  const all = of as [Distances, ...Distances[]];
+  const [first] = all;
+  const { features, preparation, names, dimension, count, real, kernel } = first;
+  const { columns, rows } = distanceTable(all);
   const notes = [
     `${count} generated, ${real} real images; ${preparation}`,
     ...(kernel === undefined ? [] : [`${names.kernel}: subsets of ${kernel.size}`]),
-    ...(manifold === undefined
-      ? []
-      : [`precision to coverage: k = ${manifold.k}, ${manifold.generated} and ${manifold.real} images`]),
+    ...manifoldNote(first),
   ];
-  return [...textTable(header, rows), notes.join("; ")];
+  const header = [`${features} (${dimension})`, ...columns];
+  return [...textTable(header, rows.map((cells, i) => [all[i]!.generated, ...cells])), notes.join("; ")];
 }
 
 function energyLines(energies: NonNullable<Evaluation["energies"]>): string[] {

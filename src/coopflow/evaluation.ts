@@ -12,6 +12,7 @@ import {
   kernelInterval,
   type ManifoldIntervals,
   manifoldIntervals,
+  manifoldRadii,
   type Resampled,
   resampled,
 } from "../metrics/set_distances.ts";
@@ -155,6 +156,8 @@ export async function evaluate(
         ? exact ?? resampled(real, options.resamples)
         : undefined;
       if (isStated && moments !== undefined) realMoments = "moments" in moments ? moments.moments : moments;
+      const size = { k: neighbours, most: MOST_COMPARED };
+      const balls = has("manifold") ? { ...size, radii: manifoldRadii(real, size) } : undefined;
       for (const [g, generated] of GENERATED.entries()) {
         options.onProgress?.(`distances of ${extractor.name}`, g, GENERATED.length);
         options.signal?.throwIfAborted();
@@ -169,7 +172,7 @@ export async function evaluate(
           ...measured(sets[generated][e]!, real, moments, {
             seed,
             resamples: options.resamples,
-            k: has("manifold") ? neighbours : undefined,
+            balls,
           }),
         });
       }
@@ -196,10 +199,10 @@ function measured(
   set: FeatureSet,
   real: FeatureSet,
   moments: Resampled | Moments | undefined,
-  { seed, resamples, k }: {
+  { seed, resamples, balls }: {
     readonly seed: number;
     readonly resamples: number | undefined;
-    readonly k: number | undefined;
+    readonly balls: { readonly k: number; readonly most: number; readonly radii: Float64Array } | undefined;
   },
 ): Pick<Distances, "frechet" | "kernel" | "manifold"> {
   return {
@@ -207,7 +210,7 @@ function measured(
       frechet: frechetInterval(resampled(set, resamples), moments, seed, resamples),
       kernel: kernelInterval(set, real, seed),
     }),
-    ...(k === undefined ? {} : { manifold: manifoldIntervals(set, real, { k, most: MOST_COMPARED, seed }) }),
+    ...(balls === undefined ? {} : { manifold: manifoldIntervals(set, real, { ...balls, seed }, balls.radii) }),
   };
 }
 

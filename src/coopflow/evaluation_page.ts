@@ -1,13 +1,14 @@
 /** An evaluation as a page of one file. */
 import { encodePng } from "../io/png.ts";
-import type { Interval } from "../metrics/bootstrap.ts";
+import { shownInterval } from "../metrics/bootstrap.ts";
 import { imageGrid } from "../metrics/grid.ts";
 import { histogram } from "../report/histogram.ts";
-import type { Content, Html } from "../report/html.ts";
+import type { Html } from "../report/html.ts";
 import { imageFigure } from "../report/image.ts";
 import { columns, page, paragraph, section } from "../report/page.ts";
 import { table, type Tile, tiles } from "../report/table.ts";
 import { type Distances, type Evaluation, GENERATED } from "./evaluation.ts";
+import { distanceTable, manifoldNote } from "./evaluation_table.ts";
 
 /** What each kind of images is called. */
 const KINDS = {
@@ -44,8 +45,10 @@ export function evaluationPage(title: string, found: Evaluation): string {
       nearest === undefined ? undefined : section(
         "Copies",
         paragraph(
-          `Distance of images to their nearest training image: revised ones ${shown(nearest.distance, 3)}, real ones ${
-            shown(nearest.heldout, 3)
+          `Distance of images to their nearest training image: revised ones ${
+            shownInterval(nearest.distance, 3)
+          }, real ones ${
+            shownInterval(nearest.heldout, 3)
           }. Images that were copied would be much closer than real ones are.`,
         ),
         imageFigure({
@@ -59,12 +62,6 @@ export function evaluationPage(title: string, found: Evaluation): string {
       ),
     ],
   });
-}
-
-/** `0.714 [0.690, 0.730]`, without the interval where there is none. */
-function shown({ value, low, high }: Interval, digits: number): string {
-  const text = value.toFixed(digits);
-  return Number.isFinite(low) ? `${text} [${low.toFixed(digits)}, ${high.toFixed(digits)}]` : text;
 }
 
 function tilesOf({ bitsPerDim, distances, reconstruction, reference }: Evaluation): Tile[] {
@@ -89,30 +86,20 @@ function tilesOf({ bitsPerDim, distances, reconstruction, reference }: Evaluatio
 }
 
 function distanceSection(of: readonly Distances[]): Html {
-  const [{ features, names, preparation, dimension, count, real, kernel, manifold }] = of as [
-    Distances,
-    ...Distances[],
-  ];
-  const header = [
-    "",
-    ...(kernel === undefined ? [] : [names.frechet, names.kernel]),
-    ...(manifold === undefined ? [] : ["precision", "recall", "density", "coverage"]),
-  ];
-  const rows = of.map((d): Content[] => [
-    KINDS[d.generated],
-    ...(d.frechet === undefined ? [] : [shown(d.frechet, 3)]),
-    ...(d.kernel === undefined ? [] : [shown(d.kernel, 4)]),
-    ...(d.manifold === undefined
-      ? []
-      : [d.manifold.precision, d.manifold.recall, d.manifold.density, d.manifold.coverage].map((v) => shown(v, 2))),
-  ]);
+  const all = of as [Distances, ...Distances[]];
+  const [first] = all;
+  const { features, names, preparation, dimension, count, real, kernel } = first;
+  const { columns, rows } = distanceTable(all);
   const notes = [
     `${dimension} features of ${count} generated and ${real} real images; ${preparation}; in brackets: 95 % intervals`,
     ...(kernel === undefined ? [] : [`${names.kernel}: mean over subsets of ${kernel.size}`]),
-    ...(manifold === undefined
-      ? []
-      : [`precision to coverage: k = ${manifold.k}, ${manifold.generated} and ${manifold.real} images`]),
+    ...manifoldNote(first),
   ];
+  const named = rows.map((cells, i) => [KINDS[all[i]!.generated], ...cells]);
   // Beside the table and not its caption: on a phone a caption would scroll away with it.
-  return section(`Distances by ${features}`, paragraph(`${notes.join("; ")}.`), table({ columns: header, rows }));
+  return section(
+    `Distances by ${features}`,
+    paragraph(`${notes.join("; ")}.`),
+    table({ columns: ["", ...columns], rows: named }),
+  );
 }

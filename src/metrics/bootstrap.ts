@@ -14,6 +14,12 @@ export interface Interval {
   readonly resamples: number;
 }
 
+/** `0.714 [0.690, 0.730]`, the interval left out where there is none. */
+export function shownInterval({ value, low, high }: Interval, digits: number): string {
+  if (!Number.isFinite(low)) return value.toFixed(digits);
+  return `${value.toFixed(digits)} [${low.toFixed(digits)}, ${high.toFixed(digits)}]`;
+}
+
 /** n draws with replacement from 0 … n − 1, a pure function of (seed, stream, resample). */
 export function resample(n: number, seed: number, stream: string, index: number): Uint32Array {
   return Uint32Array.from(uniforms(seed, stream, n, { iteration: index }), (u) => Math.min(n - 1, Math.floor(u * n)));

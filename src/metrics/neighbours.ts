@@ -65,10 +65,17 @@ export function neighbourRadii(set: FeatureSet, k: number): Float64Array {
 /**
  * Who lies in whose ball, a vector's ball reaching to its k-th nearest neighbour in its own set: what improved precision and
  * recall (Kynkäänniemi et al., NeurIPS 2019) and density and coverage (Naeem et al., ICML 2020) count.
+ *
+ * @param ofReal the real set's {@linkcode neighbourRadii}, where it is used more than once
  */
-export function manifoldParts(generated: FeatureSet, real: FeatureSet, k: number): ManifoldParts {
+export function manifoldParts(
+  generated: FeatureSet,
+  real: FeatureSet,
+  k: number,
+  ofReal: Float64Array = neighbourRadii(real, k),
+): ManifoldParts {
   expectOneDimension(generated, real);
-  const [ofGenerated, ofReal] = [neighbourRadii(generated, k), neighbourRadii(real, k)];
+  const ofGenerated = neighbourRadii(generated, k);
   const balls = new Uint32Array(generated.count);
   const [recalled, covered] = [new Uint8Array(real.count), new Uint8Array(real.count)];
   eachDistance(generated, real, (i, j, squared) => {

@@ -5,7 +5,7 @@ import { blocks, type FeatureSet, firstOf } from "./features.ts";
 import { frechetDistance, type Moments } from "./frechet.ts";
 import { subsetKernelDistance } from "./kernel_distance.ts";
 import { joinedMoments, meanOf, momentsOfSet, type Sums, sumsOf } from "./moments.ts";
-import { type Manifold, manifold, manifoldParts } from "./neighbours.ts";
+import { type Manifold, manifold, manifoldParts, neighbourRadii } from "./neighbours.ts";
 
 /** Parts of a set that are drawn as a whole when covariances are resampled. */
 const PARTS = 25;
@@ -80,14 +80,23 @@ export type ManifoldIntervals = { readonly [P in Exclude<keyof Manifold, "k">]: 
   readonly real: number;
 };
 
+/** The real set's part in {@linkcode manifoldIntervals}, the same whatever it is compared with. */
+export function manifoldRadii(
+  real: FeatureSet,
+  { k, most }: { readonly k: number; readonly most: number },
+): Float64Array {
+  return neighbourRadii(firstOf(real, most), k);
+}
+
 /** Precision, recall, density and coverage of at most `most` vectors of each set, as their cost grows with the square. */
 export function manifoldIntervals(
   generated: FeatureSet,
   real: FeatureSet,
   { k, most, seed }: { readonly k: number; readonly most: number; readonly seed: number },
+  radii: Float64Array = manifoldRadii(real, { k, most }),
 ): ManifoldIntervals {
   const [g, r] = [firstOf(generated, most), firstOf(real, most)];
-  const parts = manifoldParts(g, r, k);
+  const parts = manifoldParts(g, r, k, radii);
   const value = manifold(parts);
   const draws = Array.from({ length: MANIFOLD_RESAMPLES }, (_, i) =>
     manifold(
