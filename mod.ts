@@ -74,8 +74,8 @@ export type { MeasureOptions } from "./src/coopflow/report.ts";
 export { evaluate } from "./src/coopflow/evaluation.ts";
 export type { Distances, EvaluateOptions, Evaluation, Generated, NearestImages } from "./src/coopflow/evaluation.ts";
 export { evaluationPage } from "./src/coopflow/evaluation_page.ts";
-export { FIGURES } from "./src/coopflow/figures.ts";
-export type { Figure } from "./src/coopflow/figures.ts";
+export { METRICS } from "./src/coopflow/metric_names.ts";
+export type { Metric } from "./src/coopflow/metric_names.ts";
 export { LIBRARY_VERSION } from "./src/coopflow/version.ts";
 
 // ---- data

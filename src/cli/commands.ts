@@ -1,6 +1,6 @@
 /** The commands and their options. */
 import type { Command, OptionValues } from "commander";
-import { FIGURES } from "../coopflow/figures.ts";
+import { METRICS } from "../coopflow/metric_names.ts";
 import { PRESET_NAMES } from "../coopflow/preset_names.ts";
 import { LIBRARY_VERSION } from "../coopflow/version.ts";
 import {
@@ -175,7 +175,7 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
     devices(
       command
         .argument("<run>", "run directory, or a checkpoint file")
-        .option("--images <path>", "data set; without it the built-in digits that are held out")
+        .option("--data <path>", "data set; without it the built-in digits that are held out")
         .option("--count <n>", "how many of its images", FIRST_COUNT)
         .option("--out <file>", "FILE.png (one picture of all) or FILE.safetensors")
         .option("--iterations <n>", "steps of gradient descent", FIRST_COUNT)
@@ -243,7 +243,7 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
       "deno task density runs/digits-1 --draws 16 --against noise --against inverted",
     ),
   )
-    .option("--images <path>", "data set; without it the built-in digits that are held out")
+    .option("--data <path>", "data set; without it the built-in digits that are held out")
     .option("--count <n>", "how many of its images (default: all)", FIRST_COUNT)
     .option("--draws <k>", "draws of the dequantization noise of each image, importance-weighted", FIRST_COUNT)
     .option(
@@ -264,14 +264,14 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
       "deno task evaluate runs/digits-1",
     ),
   )
-    .option("--images <path>", "data set; without it the built-in digits that are held out")
-    .option("--count <n>", "how many of its images (default: all)", FIRST_COUNT)
+    .option("--data <path>", "data set; without it the built-in digits that are held out")
+    .option("--real <n>", "how many of its images (default: all)", FIRST_COUNT)
     .option(
-      "--samples <n>",
+      "--count <n>",
       "generated images of each kind (default: as many as real ones, at least 1,000)",
       wholeNumber(2),
     )
-    .option("--figures <names>", `some of ${FIGURES.join(", ")}, with commas (default: all)`, namesOf(...FIGURES))
+    .option("--metrics <names>", `some of ${METRICS.join(", ")}, with commas (default: all)`, namesOf(...METRICS))
     .option(
       "--features <digits|file.onnx>",
       "features beside the pixels: the built-in digit network, or a network of yours; may be repeated (default: digits' for digits)",
@@ -301,7 +301,7 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
       "deno task diagnose runs/digits-1 --steps 2000 --out chains.png",
     ),
   )
-    .option("--images <path>", "data set that it learnt from; without it the built-in digits")
+    .option("--data <path>", "data set that it learnt from; without it the built-in digits")
     .option("--count <n>", "how many of its images (default: all, or 1500)", FIRST_COUNT)
     .option("--chains <n>", "Langevin chains (default: 64)", FIRST_COUNT)
     .option("--steps <n>", "steps of each chain (default: 2000)", wholeNumber(1, 1_000_000))

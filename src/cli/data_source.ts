@@ -93,15 +93,14 @@ export type ClosableSplit = Split & { readonly close?: () => void };
 /**
  * The built-in digits.
  *
- * @param option the option that would have given other data, for errors
  * @throws {UsageError} if the configuration's images are of another size
  */
-export async function builtIn(config: CoopFlowConfig, option = "--data"): Promise<ClosableSplit> {
+export async function builtIn(config: CoopFlowConfig): Promise<ClosableSplit> {
   const data = await digits();
   const { height, width, channels } = config.data;
   const { train: images } = data;
   if (height !== images.height || width !== images.width || channels !== images.channels) {
-    throw new UsageError(`expected ${option} with images of ${height}×${width}×${channels}, found none given`);
+    throw new UsageError(`expected --data with images of ${height}×${width}×${channels}, found none given`);
   }
   return data;
 }
@@ -118,18 +117,16 @@ export interface GivenImages extends Disposable {
  *
  * @param path the data set; absent: the built-in digits
  * @param part which images: those to learn from, or, if there are any, those that are held out
- * @param option the option that gave it, for errors
  * @throws {DataError} if they are not of the configuration's size
  */
 export async function givenImages(
   config: CoopFlowConfig,
   path: string | undefined,
   part: keyof Split = "heldout",
-  option = "--images",
 ): Promise<GivenImages> {
   const { height, width, channels, levels } = config.data;
   const opened: ClosableSplit = path === undefined
-    ? await builtIn(config, option)
+    ? await builtIn(config)
     : await openDataset(path, { height, width, channels, levels });
   const close = (): void => opened.close?.();
   try {
@@ -147,9 +144,9 @@ export async function givenImages(
  *
  * @throws {UsageError} if `count` is more than there are
  */
-export function usedImages(data: Dataset, count: number | undefined): number {
+export function usedImages(data: Dataset, count: number | undefined, option = "--count"): number {
   if (count === undefined || count <= data.count) return count ?? data.count;
-  throw new UsageError(`--count: expected at most the ${data.count} images of ${data.name}, found ${count}`);
+  throw new UsageError(`${option}: expected at most the ${data.count} images of ${data.name}, found ${count}`);
 }
 
 /** The first `count` of {@linkcode givenImages}. */

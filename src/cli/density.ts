@@ -18,7 +18,7 @@ import { textTable } from "./text_table.ts";
 
 /** The options of the command. */
 export interface DensityCommandOptions extends DeviceFlags {
-  readonly images?: string;
+  readonly data?: string;
   readonly count?: number;
   readonly draws?: number;
   readonly against?: readonly string[];
@@ -38,13 +38,13 @@ interface Scored extends Densities {
 
 /** Runs the command; returns the exit code. */
 export async function densityCommand(run: string, options: DensityCommandOptions): Promise<number> {
-  const { images, count, draws = 1, against = [], out, seed, liveParameters = false, json } = options;
+  const { data, count, draws = 1, against = [], out, seed, liveParameters = false, json } = options;
   if (out !== undefined && extname(out).toLowerCase() !== ".csv") {
     throw new UsageError(`--out: expected FILE.csv, found ${out}`);
   }
   using interruption = listenForInterruption((line) => console.error(line));
   const config = await findConfig(run);
-  using given = await givenImages(config, images);
+  using given = await givenImages(config, data);
   const used = usedImages(given.data, count);
   using others = new DisposableStack();
   const sets: { data: Dataset; count: number }[] = [{ data: given.data, count: used }];
@@ -66,7 +66,7 @@ export async function densityCommand(run: string, options: DensityCommandOptions
 async function otherImages(config: CoopFlowConfig, name: string, data: Dataset): Promise<GivenImages> {
   const made = name === "noise" ? uniformNoise(data) : name === "inverted" ? invertedImages(data) : undefined;
   if (made !== undefined) return { data: made, part: "heldout", [Symbol.dispose]: () => {} };
-  return await givenImages(config, name, "heldout", "--against");
+  return await givenImages(config, name);
 }
 
 /** Scores part after part, so that a data set need not fit in memory. */

@@ -18,7 +18,7 @@ import { textTable } from "./text_table.ts";
 
 /** The options of the command. */
 export interface DiagnoseCommandOptions extends DeviceFlags {
-  readonly images?: string;
+  readonly data?: string;
   readonly count?: number;
   readonly chains?: number;
   readonly steps?: number;
@@ -53,13 +53,13 @@ interface Diagnosis {
 
 /** Runs the command; returns the exit code. */
 export async function diagnoseCommand(run: string, options: DiagnoseCommandOptions): Promise<number> {
-  const { images, count, chains = 64, steps = 2000, out, seed, liveParameters = false, json } = options;
+  const { data: path, count, chains = 64, steps = 2000, out, seed, liveParameters = false, json } = options;
   if (out !== undefined && extname(out).toLowerCase() !== ".png") {
     throw new UsageError(`--out: expected FILE.png, found ${out}`);
   }
   using interruption = listenForInterruption((line) => console.error(line));
   const config = await findConfig(run);
-  using given = await givenImages(config, images, "train");
+  using given = await givenImages(config, path, "train");
   const used = usedImages(given.data, count ?? Math.min(MOST_IMAGES, given.data.count));
   if (used < 2) throw new UsageError(`--count: expected at least 2 images, found ${used}`);
   const learning = (await stat(run)).isDirectory() ? await learningOf(join(run, "metrics.jsonl")) : undefined;

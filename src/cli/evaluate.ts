@@ -4,7 +4,7 @@ import { basename, extname, join, resolve } from "node:path";
 import { evaluate, type Evaluation } from "../coopflow/evaluation.ts";
 import { DigitFeatures } from "../coopflow/digit_features.ts";
 import { evaluationPage } from "../coopflow/evaluation_page.ts";
-import { type Figure, FIGURES } from "../coopflow/figures.ts";
+import { type Metric, METRICS } from "../coopflow/metric_names.ts";
 import { type Dataset, subset } from "../data/dataset.ts";
 import { UsageError } from "../errors.ts";
 import { writeAtomic } from "../io/atomic.ts";
@@ -23,10 +23,10 @@ import { Rate } from "./rate.ts";
 
 /** The options of the command. */
 export interface EvaluateCommandOptions extends DeviceFlags {
-  readonly images?: string;
+  readonly data?: string;
+  readonly real?: number;
   readonly count?: number;
-  readonly samples?: number;
-  readonly figures?: readonly Figure[];
+  readonly metrics?: readonly Metric[];
   readonly features?: readonly string[];
   readonly valueRange?: ValueRange;
   readonly statistics?: string;
@@ -40,36 +40,36 @@ export interface EvaluateCommandOptions extends DeviceFlags {
 
 /** Runs the command; returns the exit code. */
 export async function evaluateCommand(run: string, options: EvaluateCommandOptions): Promise<number> {
-  const { images, count, samples, figures = FIGURES, statistics, seed, liveParameters = false, json } = options;
+  const { data, real, count, metrics = METRICS, statistics, seed, liveParameters = false, json } = options;
   const out = options.out ?? await besides(run);
   if (extname(out).toLowerCase() !== ".json") throw new UsageError(`--out: expected FILE.json, found ${out}`);
   if (options.report !== undefined && extname(options.report).toLowerCase() !== ".html") {
     throw new UsageError(`--report: expected FILE.html, found ${options.report}`);
   }
   const { report, saveStatistics } = options;
-  if (saveStatistics !== undefined && !figures.includes("distances")) {
-    throw new UsageError("--save-statistics: expected the figure distances among --figures, found others only");
+  if (saveStatistics !== undefined && !metrics.includes("distances")) {
+    throw new UsageError("--save-statistics: expected distances among --metrics, found others only");
   }
   for (const file of [out, report, saveStatistics]) if (file !== undefined) await expectWritable(file);
   using interruption = listenForInterruption((line) => console.error(line));
   const config = await findConfig(run);
   const known = statistics === undefined ? undefined : await readStatistics(statistics);
-  using given = await givenImages(config, images);
-  using train = await givenImages(config, images, "train");
-  const reference = firstPart(given.data, usedImages(given.data, count));
+  using given = await givenImages(config, data);
+  using train = await givenImages(config, data, "train");
+  const reference = firstPart(given.data, usedImages(given.data, real, "--real"));
   await using model = await openModel(run, deviceOptions(options), (line) => console.error(line));
   await using networks = new AsyncDisposableStack();
   const extractors = await openExtractors(networks, options, reference);
   using rates = new Rates();
   const found = await evaluate(model, reference, {
-    figures,
+    metrics,
     extractors,
     seed: seed ?? config.seed,
     liveParameters,
     signal: interruption.signal,
     // Without held-out images it is not known which ones the model has seen.
     ...(given.part === "train" ? {} : { train: train.data }),
-    ...(samples === undefined ? {} : { count: samples }),
+    ...(count === undefined ? {} : { count }),
     ...(known === undefined ? {} : { statistics: known }),
     onProgress: (what, done, total) => rates.update(what, done, total),
   });
@@ -101,8 +101,8 @@ function firstPart(data: Dataset, count: number): Dataset {
 /** The networks asked for; of the built-in digits, the one that knows them. */
 async function openExtractors(
   networks: AsyncDisposableStack,
-  { features, valueRange, images, ...options }: EvaluateCommandOptions,
-  data: Dataset,
+  { features, valueRange, data, ...options }: EvaluateCommandOptions,
+  images: Dataset,
 ): Promise<FeatureExtractor[]> {
   const named = features ?? [];
   const onnx = named.filter((name) => name !== "digits");
@@ -110,11 +110,11 @@ async function openExtractors(
     throw new UsageError("--value-range: expected --features FILE.onnx with it, found none");
   }
   const extractors: FeatureExtractor[] = [];
-  for (const name of named.length === 0 && images === undefined ? ["digits"] : named) {
+  for (const name of named.length === 0 && data === undefined ? ["digits"] : named) {
     if (name === "digits") extractors.push(networks.use(await DigitFeatures.open(deviceOptions(options))));
     else {
       const how = valueRange === undefined ? {} : { range: valueRange };
-      extractors.push(networks.use(await OnnxFeatures.open(name, data, how)));
+      extractors.push(networks.use(await OnnxFeatures.open(name, images, how)));
     }
   }
   return extractors;

@@ -10,6 +10,9 @@ export interface RunsCommandOptions {
   readonly json?: boolean;
 }
 
+/** What is measured on held-out images. */
+const NAMES = { frechet: "Fréchet", bitsPerDim: "bits/dim" } as const;
+
 /** Where `train` puts runs. */
 const RUNS = "runs";
 
@@ -25,7 +28,7 @@ export async function runsCommand(path: string | undefined, { json }: RunsComman
 }
 
 function linesOf(runs: readonly (RunSummary | UnreadableRun)[]): string[] {
-  const header = ["run", "state", "iterations", "bits/dim", "ebm", "change", "Fréchet", "time"];
+  const header = ["run", "state", "iterations", "bits/dim", "ebm", "change", "best metric", "time"];
   const rows = runs.map((run) => "reason" in run ? [run.path, "can't be read"] : rowOf(run));
   const reasons = runs.flatMap((run) => {
     const reason = "reason" in run ? run.reason : run.state?.reason;
@@ -34,7 +37,7 @@ function linesOf(runs: readonly (RunSummary | UnreadableRun)[]): string[] {
   return [...textTable(header, rows), ...reasons];
 }
 
-function rowOf({ path, state, last, report, config }: RunSummary): string[] {
+function rowOf({ path, state, last, best, config }: RunSummary): string[] {
   const number = (value: unknown): string => typeof value === "number" ? value.toFixed(3) : "–";
   const done = last?.["iteration"] ?? 0;
   return [
@@ -44,7 +47,7 @@ function rowOf({ path, state, last, report, config }: RunSummary): string[] {
     number(last?.["bitsPerDim"]),
     number(last?.["ebmLoss"]),
     number(last?.["change"]),
-    number(report.frechet?.revised),
+    best === undefined ? "–" : `${NAMES[best.metric]} ${number(best.value)} @ ${best.iteration}`,
     state === undefined ? "–" : duration(state.seconds),
   ];
 }

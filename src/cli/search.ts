@@ -19,7 +19,7 @@ import { Rate } from "./rate.ts";
 
 /** The options that the three commands share. */
 export interface SearchCommandOptions extends DeviceFlags {
-  readonly images?: string;
+  readonly data?: string;
   readonly count: number;
   readonly out: string;
   readonly iterations?: number;
@@ -133,7 +133,7 @@ function sizeOf({ data: { height, width, channels } }: CoopFlowConfig): number {
 export async function reconstructCommand(path: string, options: Partial<SearchCommandOptions>): Promise<number> {
   const given = { count: 16, out: "reconstructions.png", ...options };
   return await run(path, given, async (config) => {
-    const images = await firstImages(config, given.images, given.count);
+    const images = await firstImages(config, given.data, given.count);
     return async (model, how) => {
       const found = await model.reconstruct(images, how);
       console.log(
@@ -155,7 +155,7 @@ export async function inpaintCommand(path: string, options: Partial<InpaintComma
   return await run(path, given, async (config) => {
     const hidden = await hiddenPixels(given.mask, config.data);
     observed(config, hidden);
-    const images = await firstImages(config, given.images, given.count);
+    const images = await firstImages(config, given.data, given.count);
     const { completions } = given;
     const size = sizeOf(config);
     const masked = images.map((value, i) => (hidden[Math.floor(i % size / config.data.channels)] ? 0 : value));
@@ -180,12 +180,12 @@ export async function inpaintCommand(path: string, options: Partial<InpaintComma
 /** Runs `interpolate`; returns the exit code. */
 export async function interpolateCommand(path: string, options: Partial<InterpolateCommandOptions>): Promise<number> {
   const given = { count: 8, points: 21, out: "interpolations.png", ...options };
-  if (given.random !== undefined && given.images !== undefined) {
-    throw new UsageError("expected --images or --random, found both");
+  if (given.random !== undefined && given.data !== undefined) {
+    throw new UsageError("expected --data or --random, found both");
   }
   return await run(path, given, async (config) => {
     if (given.random === undefined) expectPairs(given.count);
-    const between = given.random ?? await firstImages(config, given.images, given.count);
+    const between = given.random ?? await firstImages(config, given.data, given.count);
     return async (model, how) => {
       const { path: way } = given;
       const found = await model.interpolate(between, {

@@ -1,21 +1,16 @@
 /** The best checkpoint of a run by what is measured on held-out images, and when there is no hope of a better one. */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { ConfigError } from "../errors.ts";
+import { ConfigError, UsageError } from "../errors.ts";
 import type { Split } from "../data/dataset.ts";
 import { readAll } from "../data/dataset.ts";
 import { appendJsonLine, cutJsonLines } from "../io/json_lines.ts";
 import { pixelFrechetDistance, pixelMomentsOf } from "../metrics/pixel_frechet.ts";
 import type { CoopFlowConfig } from "./config.ts";
 import type { MeasurementEvent } from "./events.ts";
+import { bestOf, type Measurement, measurementsPath, readMeasurements } from "./measurements.ts";
 import type { CoopFlow } from "./model.ts";
 import { isMeasurable } from "./report.ts";
 import type { RunDirectory } from "./run_directory.ts";
-
-interface Measurement {
-  readonly iteration: number;
-  readonly value: number;
-}
 
 /** Keeps `checkpoints/best.safetensors` and `measurements.jsonl` of a run. */
 export class BestKeeper {
@@ -45,14 +40,9 @@ export class BestKeeper {
     if (metric === "frechet" && !isMeasurable(data.heldout)) {
       throw new ConfigError("training.best.metric", "expected off or bitsPerDim for images this large, found frechet");
     }
-    await cutJsonLines(keeper.#path, iteration);
-    const text = await readFile(keeper.#path, "utf8").catch(() => "");
-    keeper.#measured = text.split("\n").filter((line) => line !== "").map((line) => JSON.parse(line));
+    await cutJsonLines(measurementsPath(run.path), iteration);
+    keeper.#measured = (await readMeasurements(run.path)).filter((found) => found.metric === metric);
     return keeper;
-  }
-
-  get #path(): string {
-    return join(this.#run.path, "measurements.jsonl");
   }
 
   /** Whether this iteration's model is to be measured, and has not been. */
@@ -65,28 +55,22 @@ export class BestKeeper {
   /** Whether the last measurements, as many as patience lasts, were all worse than one before. */
   get isExhausted(): boolean {
     const { patience } = this.#settings;
-    const best = this.#best;
+    const best = bestOf(this.#measured);
     if (patience === "off" || best === undefined) return false;
     return this.#measured.length - 1 - this.#measured.indexOf(best) >= patience;
-  }
-
-  get #best(): Measurement | undefined {
-    return this.#measured.reduce<Measurement | undefined>(
-      (best, found) => best === undefined || found.value < best.value ? found : best,
-      undefined,
-    );
   }
 
   /** Measures the model as it is, and keeps it if there was none as good. */
   async measure(model: CoopFlow, signal: AbortSignal | undefined): Promise<MeasurementEvent> {
     const { iteration } = model.counters;
     const { metric } = this.#settings;
+    if (metric === "off") throw new UsageError("training.best.metric: expected frechet or bitsPerDim, found off");
     const value = await this.#valueOf(model, signal);
-    const isBest = value < (this.#best?.value ?? Infinity);
+    const isBest = value < (bestOf(this.#measured)?.value ?? Infinity);
     // First the checkpoint: measurements tell of nothing that is not there.
     if (isBest) await model.save(join(this.#run.path, "checkpoints", "best.safetensors"));
-    await appendJsonLine(this.#path, { iteration, metric, value });
-    this.#measured = [...this.#measured, { iteration, value }];
+    await appendJsonLine(measurementsPath(this.#run.path), { iteration, metric, value });
+    this.#measured = [...this.#measured, { iteration, metric, value }];
     return { type: "measurement", iteration, metric, value, isBest };
   }
 

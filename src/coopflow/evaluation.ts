@@ -16,7 +16,7 @@ import {
   type Resampled,
   resampled,
 } from "../metrics/set_distances.ts";
-import { type Figure, FIGURES } from "./figures.ts";
+import { type Metric, METRICS } from "./metric_names.ts";
 import type { CoopFlow } from "./model.ts";
 import { RECONSTRUCTION } from "./search.ts";
 
@@ -32,7 +32,7 @@ export interface EvaluateOptions {
   /** Seed of samples and resamples. Default: the configuration's. */
   readonly seed?: number;
   /** Default: all; `nearest` needs `train`. */
-  readonly figures?: readonly Figure[];
+  readonly metrics?: readonly Metric[];
   /** Features beside the pixels. */
   readonly extractors?: readonly FeatureExtractor[];
   /** Images that the model has seen, for nearest neighbours. */
@@ -121,14 +121,14 @@ export async function evaluate(
   reference: Dataset,
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
-  const { seed = model.config.seed, figures = FIGURES, extractors = [], neighbours = 5, statistics } = options;
+  const { seed = model.config.seed, metrics = METRICS, extractors = [], neighbours = 5, statistics } = options;
   const count = options.count ?? Math.max(LEAST_IMAGES, reference.count);
   for (const [name, value] of Object.entries({ count, neighbours })) {
     if (!Number.isSafeInteger(value) || value < 2) {
       throw new UsageError(`${name}: expected a whole number of at least 2, found ${value}`);
     }
   }
-  const has = (figure: Figure): boolean => figures.includes(figure);
+  const has = (metric: Metric): boolean => metrics.includes(metric);
   if (has("manifold") && Math.min(count, reference.count) <= neighbours) {
     throw new DataError(`expected more than ${neighbours} images of each kind, found ${reference.count} real ones`);
   }

@@ -106,7 +106,7 @@ export interface SamplesEvent {
 export interface MeasurementEvent {
   readonly type: "measurement";
   readonly iteration: number;
-  readonly metric: "off" | "frechet" | "bitsPerDim";
+  readonly metric: "frechet" | "bitsPerDim";
   readonly value: number;
   /** Whether there was none as good before. */
   readonly isBest: boolean;

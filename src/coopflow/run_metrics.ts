@@ -3,6 +3,7 @@ import { createReadStream } from "node:fs";
 import { open } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { DataError } from "../errors.ts";
+import { parsedLine } from "../io/json_lines.ts";
 import { systemCode, systemReason } from "../io/system_error.ts";
 
 /** A warning that the log holds. */
@@ -33,7 +34,7 @@ export async function readMetrics(path: string): Promise<RunMetrics> {
   const warnings: LoggedWarning[] = [];
   try {
     for await (const text of createInterface({ input: createReadStream(path, "utf8"), crlfDelay: Infinity })) {
-      const line = parsed(text);
+      const line = parsedLine(text);
       if (line === undefined) continue;
       const { iteration } = line;
       if (typeof iteration !== "number") continue;
@@ -69,21 +70,12 @@ export async function readLastMetrics(path: string): Promise<Line | undefined> {
     const { size } = await file.stat();
     const bytes = new Uint8Array(Math.min(size, TAIL_BYTES));
     await file.read(bytes, 0, bytes.length, size - bytes.length);
-    const lines = new TextDecoder().decode(bytes).split("\n").map(parsed);
+    const lines = new TextDecoder().decode(bytes).split("\n").map(parsedLine);
     return lines.findLast((line) =>
       line !== undefined && typeof line["iteration"] === "number" && !("warning" in line)
     );
   } catch (error) {
     if (systemCode(error) === "ENOENT") return undefined;
     throw new DataError(`cannot read ${path}: ${systemReason(error)}`, { cause: error });
-  }
-}
-
-function parsed(text: string): Line | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null ? value as Line : undefined;
-  } catch {
-    return undefined; // torn, while it is written or by a kill
   }
 }

@@ -120,11 +120,12 @@ function namesOf(runs: readonly RunSummary[]): string[] {
 }
 
 /** The large figures of a run. */
-function tilesOf({ state, report, config }: RunSummary, { iterations, columns }: RunMetrics): Tile[] {
+function tilesOf({ state, report, config, best }: RunSummary, { iterations, columns }: RunMetrics): Tile[] {
   const seconds = (columns.get("seconds") ?? []).filter(Number.isFinite);
   const learnt = seconds.reduce((sum, value) => sum + value, 0);
   const last = (key: string): Content => columns.get(key)?.at(-1);
   const { frechet, count, heldout, bitsPerDim } = report;
+  const { metric, value, iteration } = best ?? {};
   return [
     {
       label: "iterations",
@@ -139,6 +140,11 @@ function tilesOf({ state, report, config }: RunSummary, { iterations, columns }:
     { label: "flow, bits/dim", value: last("bitsPerDim"), note: "last iteration, revised images" },
     { label: "EBM loss", value: last("ebmLoss"), note: "last iteration" },
     { label: "image change", value: last("change"), note: "last iteration" },
+    ...(metric === undefined ? [] : [{
+      label: `best ${metric === "frechet" ? "pixel Fréchet distance" : "held-out bits/dim"}`,
+      value,
+      note: `iteration ${formatNumber(iteration ?? 0)}`,
+    }]),
     ...(bitsPerDim === undefined
       ? []
       : [{ label: "held-out bits/dim", value: bitsPerDim, note: `${formatNumber(heldout ?? 0)} images` }]),

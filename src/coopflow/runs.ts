@@ -5,6 +5,7 @@ import { CoopFlowError } from "../errors.ts";
 import { systemReason } from "../io/system_error.ts";
 import type { CoopFlowConfig } from "./config.ts";
 import type { Report } from "./events.ts";
+import { bestOf, type Measurement, readMeasurements } from "./measurements.ts";
 import { parseJson, readRunConfig } from "./run_directory.ts";
 import { readLastMetrics } from "./run_metrics.ts";
 import { readRunState, type RunState } from "./run_state.ts";
@@ -21,6 +22,11 @@ export interface RunSummary {
   readonly last: Readonly<Record<string, unknown>> | undefined;
   /** Measurements at the end. */
   readonly report: Partial<Report>;
+  /**
+   * The best of what was measured on held-out images while it learnt (`training.best`), else the Fréchet distance of revised images at the end. The two
+   * are not mixed: they are of different numbers of images.
+   */
+  readonly best: Measurement | undefined;
 }
 
 /** A folder that looks like a run but can't be read. */
@@ -42,15 +48,23 @@ export async function readRun(path: string): Promise<RunSummary> {
     const value = parseJson(text, file);
     return typeof value === "object" && value !== null ? value as Record<string, unknown> : {};
   };
+  const last = await readLastMetrics(join(path, "metrics.jsonl"));
+  const report = await json("report.json") as Partial<Report>;
   return {
     path,
     name: basename(resolve(path)),
     config,
     environment: await json("environment.json"),
     state: await readRunState(path),
-    last: await readLastMetrics(join(path, "metrics.jsonl")),
-    report: await json("report.json") as Partial<Report>,
+    last,
+    report,
+    best: bestOf(await readMeasurements(path)) ?? atTheEnd(report, last?.["iteration"]),
   };
+}
+
+function atTheEnd({ frechet }: Partial<Report>, iteration: unknown): Measurement | undefined {
+  if (frechet === undefined || typeof iteration !== "number") return undefined;
+  return { iteration, metric: "frechet", value: frechet.revised };
 }
 
 /** Folders inside folders that are searched for runs. */

@@ -90,6 +90,16 @@ function iterationOf(line: string, place: string): number | undefined {
   return "iteration" in value && typeof value.iteration === "number" ? value.iteration : undefined;
 }
 
+/** The object of a line; `undefined` of one that is torn, while it is written or by a kill. */
+export function parsedLine(text: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null ? value as Readonly<Record<string, unknown>> : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 function excerpt(line: string): string {
   return JSON.stringify(line.length > 40 ? line.slice(0, 40) + "…" : line);
 }

@@ -14,7 +14,7 @@ describe("density", () => {
       const tiny = await tinyFiles(folder);
       const trained = await run(folder, ["train", ...tiny, "--iterations", "2", "--out", "run", "--quiet"]);
       assertEquals(trained.code, 0, trained.err);
-      const density = ["density", "run", "--images", "tiny.safetensors", "--threads", "1"];
+      const density = ["density", "run", "--data", "tiny.safetensors", "--threads", "1"];
       const against = ["--against", "noise", "--against", "inverted", "--against", "tiny.safetensors"];
       const text = await run(folder, [...density, ...against, "--draws", "3", "--out", "scores.csv"]);
       assertEquals(text.code, 0, text.err);

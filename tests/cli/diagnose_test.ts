@@ -9,7 +9,7 @@ describe("diagnose", () => {
       const tiny = await tinyFiles(folder);
       const trained = await run(folder, ["train", ...tiny, "--iterations", "4", "--out", "run", "--quiet"]);
       assertEquals(trained.code, 0, trained.err);
-      const diagnose = ["diagnose", "run", "--images", "tiny.safetensors", "--threads", "1"];
+      const diagnose = ["diagnose", "run", "--data", "tiny.safetensors", "--threads", "1"];
       const text = await run(folder, [...diagnose, "--steps", "130", "--chains", "5", "--out", "pictures/a.png"]);
       assertEquals(text.code, 0, text.err);
       assertMatch(text.out, /^moments: .* over 24 data and as many revised images$/m);

@@ -18,9 +18,9 @@ describe("evaluate", () => {
       const tiny = await tinyFiles(folder);
       const trained = await run(folder, ["train", ...tiny, "--iterations", "2", "--out", "run", "--quiet"]);
       assertEquals(trained.code, 0, trained.err);
-      const evaluate = ["evaluate", "run", "--images", "tiny.safetensors", "--threads", "1", "--samples", "40"];
-      const figures = ["--figures", "likelihood,distances,manifold,energies"];
-      const text = await run(folder, [...evaluate, ...figures]);
+      const evaluate = ["evaluate", "run", "--data", "tiny.safetensors", "--threads", "1", "--count", "40"];
+      const metrics = ["--metrics", "likelihood,distances,manifold,energies"];
+      const text = await run(folder, [...evaluate, ...metrics]);
       assertEquals(text.code, 0, text.err);
       assertStringIncludes(text.out, "iteration 2, against 24 images of");
       assertStringIncludes(text.out, "40 generated, 24 real images; not resized");
@@ -43,7 +43,7 @@ describe("evaluate", () => {
       const size = images.length / 40;
       await writeStatistics(`${folder}/real.npz`, pixelMoments(readAll(tinyImages()), 24));
       const files = ["--save-statistics", "saved.npz", "--report", "page.html"];
-      const known = ["--figures", "distances,energies,nearest", "--statistics", "real.npz", "--json"];
+      const known = ["--metrics", "distances,energies,nearest", "--statistics", "real.npz", "--json"];
       const again = await run(folder, [...evaluate, ...known, ...files]);
       assertEquals(again.code, 0, again.err);
       assertAlmostEquals(JSON.parse(again.out).distances[2].frechet.value, expected, 1e-6 * expected);
@@ -58,18 +58,18 @@ describe("evaluate", () => {
       const before = namesIn(folder);
       await writeStatistics(`${folder}/other.npz`, momentsOf(normals(0, "x", 30), 10, 3));
       const wrong: [string[], number, string][] = [
-        [["--figures", "fid"], 2, "--figures: expected some of likelihood, distances"],
-        [["--samples", "1"], 2, "--samples: expected a whole number of at least 2"],
+        [["--metrics", "fid"], 2, "--metrics: expected some of likelihood, distances"],
+        [["--count", "1"], 2, "--count: expected a whole number of at least 2"],
         [["--report", "x.txt"], 2, "--report: expected FILE.html, found x.txt"],
-        [["--save-statistics", "x.npz", "--figures", "manifold"], 2, "expected the figure distances among --figures"],
+        [["--save-statistics", "x.npz", "--metrics", "manifold"], 2, "expected distances among --metrics"],
         [["--out", "x.txt"], 2, "--out: expected FILE.json, found x.txt"],
         [["--statistics", "none.npz"], 1, "cannot read none.npz: no such file"],
         [
-          ["--statistics", "other.npz", "--figures", "distances"],
+          ["--statistics", "other.npz", "--metrics", "distances"],
           1,
           `expected features of one dimension, got ${size} and 3`,
         ],
-        [["--count", "3", "--figures", "manifold"], 1, "expected more than 5 images of each kind, found 3"],
+        [["--real", "3", "--metrics", "manifold"], 1, "expected more than 5 images of each kind, found 3"],
       ];
       for (const [args, code, message] of wrong) {
         const ended = await run(folder, [...evaluate, ...args]);

@@ -41,17 +41,17 @@ async function measured(folder: string, args: readonly string[]): Promise<Refusa
 
 /** Each is refused before the model is read: arguments, exit code, message. */
 const REFUSED: readonly [args: string[], code: number, message: string][] = [
-  [["density", "run", "--images", "large.safetensors"], 1, "data.height: expected 8 as configured, found 32"],
+  [["density", "run", "--data", "large.safetensors"], 1, "data.height: expected 8 as configured, found 32"],
   [["density", "run", "--against", "large.safetensors"], 1, "data.height: expected 8 as configured, found 32"],
-  [["density", "run.safetensors", "--images", "coloured.safetensors"], 1, "data.channels: expected 1 as configured"],
+  [["density", "run.safetensors", "--data", "coloured.safetensors"], 1, "data.channels: expected 1 as configured"],
   [["density", "run", "--count", "298"], 2, "--count: expected at most the 297 images of digits (held out), found 298"],
-  [["diagnose", "run", "--images", "large.safetensors"], 1, "data.height: expected 8 as configured, found 32"],
+  [["diagnose", "run", "--data", "large.safetensors"], 1, "data.height: expected 8 as configured, found 32"],
   [["diagnose", "nowhere"], 1, "cannot read nowhere: no such file or directory"],
-  [["reconstruct", "run", "--images", "large.safetensors"], 1, "data.height: expected 8 as configured, found 32"],
+  [["reconstruct", "run", "--data", "large.safetensors"], 1, "data.height: expected 8 as configured, found 32"],
   [["reconstruct", "run", "--out", "large.safetensors/x.png"], 1, "cannot write large.safetensors/x.png"],
-  [["interpolate", "run", "--images", "coloured.safetensors"], 1, "data.channels: expected 1 as configured, found 3"],
+  [["interpolate", "run", "--data", "coloured.safetensors"], 1, "data.channels: expected 1 as configured, found 3"],
   [["interpolate", "run", "--count", "3"], 1, "expected an even number of images to interpolate between, found 3"],
-  [["inpaint", "run", "--images", "large.safetensors"], 1, "data.height: expected 8 as configured, found 32"],
+  [["inpaint", "run", "--data", "large.safetensors"], 1, "data.height: expected 8 as configured, found 32"],
   [["inpaint", "run", "--mask", "0,0,8,8"], 1, "mask: expected some pixels hidden and some not, found all of them"],
   [["inpaint", "run", "--mask", "dark.png"], 1, "mask: expected some pixels hidden and some not, found none hidden"],
   [["sample", "large.safetensors", "--count", "1", "--out", "x"], 1, "expected a checkpoint of format"],

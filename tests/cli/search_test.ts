@@ -18,7 +18,7 @@ describe("reconstruct, inpaint and interpolate", () => {
       const trained = await run(folder, ["train", ...tiny, "--iterations", "1", "--out", "run", "--quiet"]);
       assertEquals(trained.code, 0, trained.err);
       const search = (command: string, ...args: string[]) =>
-        run(folder, [command, "run", "--images", "tiny.safetensors", "--threads", "1", "--iterations", "3", ...args]);
+        run(folder, [command, "run", "--data", "tiny.safetensors", "--threads", "1", "--iterations", "3", ...args]);
       const good = async (command: string, ...args: string[]): Promise<string> => {
         const { code, out, err } = await search(command, ...args);
         assertEquals(code, 0, err);
@@ -96,7 +96,7 @@ describe("reconstruct, inpaint and interpolate", () => {
         [["inpaint", "--mask", "3,3,2,1"], 2, "--mask: expected X,Y,WIDTH,HEIGHT within 4×4 pixels, or FILE.png"],
         [["inpaint", "--mask", "a.png"], 2, "--mask: expected a picture of 4×4 pixels, found 128×128 in a.png"],
         [["inpaint", "--mask", "tiny.json.png"], 1, "cannot read the picture tiny.json.png"],
-        [["interpolate", "--random", "2"], 2, "expected --images or --random, found both"],
+        [["interpolate", "--random", "2"], 2, "expected --data or --random, found both"],
         [["interpolate", "--count", "3"], 1, "expected an even number of images"],
         [["interpolate", "--path", "round"], 2, "--path: expected linear or spherical"],
       ];

@@ -3,7 +3,7 @@ import { describe, it } from "@std/testing/bdd";
 import { parseConfig } from "../../src/coopflow/config.ts";
 import { RunDirectory } from "../../src/coopflow/run_directory.ts";
 import { comparisonPage, runPage, writeRunPage } from "../../src/coopflow/run_page.ts";
-import { listRuns } from "../../src/coopflow/runs.ts";
+import { listRuns, readRun } from "../../src/coopflow/runs.ts";
 import { CoopFlowError } from "../../src/errors.ts";
 import { encodePng } from "../../src/io/png.ts";
 import { namesIn, withFolder } from "../io/support.ts";
@@ -107,6 +107,34 @@ describe("comparisonPage", () => {
       const [flow = ""] = /<b>Flow loss<\/b>[^]*?<\/figure>/.exec(text) ?? [];
       assertEquals(flow.match(/class="line"/g)?.length, 2);
       assert(flow.includes(`${folder}/1/same`)); // paths, as the names are the same
+    });
+  });
+});
+
+describe("the best metric of a run", () => {
+  it("is the best that was measured, of the metric measured last, with its iteration; else what the end was", async () => {
+    await withFolder(async (folder) => {
+      await makeRun(`${folder}/a`);
+      const { path } = await readRun(`${folder}/a`);
+      assertEquals((await readRun(path)).best, undefined);
+      const frechet = { noise: 9, proposals: 0.7, revised: 0.4 };
+      await Deno.writeTextFile(`${path}/report.json`, JSON.stringify({ count: 1500, heldout: 297, frechet }));
+      assertEquals((await readRun(path)).best, { iteration: 40, metric: "frechet", value: 0.4 });
+      const lines = [
+        { iteration: 10, metric: "bitsPerDim", value: 0.1 },
+        { iteration: 20, metric: "frechet", value: 0.6 },
+        { iteration: 30, metric: "frechet", value: 0.5 },
+        { iteration: 40, metric: "frechet", value: null },
+        { iteration: 50, metric: "frechet", value: 0.5 },
+      ];
+      await Deno.writeTextFile(
+        `${path}/measurements.jsonl`,
+        lines.map((line) => JSON.stringify(line) + "\n").join("") + '{"iteration": 60, "metr',
+      );
+      assertEquals((await readRun(path)).best, { iteration: 30, metric: "frechet", value: 0.5 });
+      const text = await runPage(path);
+      assertStringIncludes(text, "best pixel Fréchet distance");
+      assertStringIncludes(text, "iteration 30");
     });
   });
 });

@@ -1,0 +1,5 @@
+/** Groups of metrics that an evaluation consists of. */
+export const METRICS = ["likelihood", "distances", "manifold", "energies", "nearest", "reconstruction"] as const;
+
+/** @see {@linkcode METRICS} */
+export type Metric = typeof METRICS[number];
