@@ -2,6 +2,7 @@
 import type { CoopFlowConfig } from "../coopflow/config.ts";
 import { Engine } from "../coopflow/engine.ts";
 import type { Phase } from "../coopflow/phases.ts";
+import { stepSizes } from "../energy/step_sizes.ts";
 import { FRESH, learnScalars } from "../coopflow/schedule.ts";
 import { freshValues, modelStates } from "../coopflow/states.ts";
 import { uniforms } from "../random.ts";
@@ -114,5 +115,11 @@ function feedsOf(config: CoopFlowConfig): Feeds {
   // As far into a run as the warm-up is over: updates of full size.
   const counters = { ...FRESH, iteration: 1000, flowUpdates: 1000, ebmUpdates: 1000, initialised: true };
   const scalars = learnScalars(config, counters);
-  return { ...scalars, data: draw("bench/data"), images: draw("bench/images"), key: Uint32Array.of(0, 1, 0, 0) };
+  return {
+    ...scalars,
+    step_size: stepSizes(config.langevin, config.langevin.stepSize),
+    data: draw("bench/data"),
+    images: draw("bench/images"),
+    key: Uint32Array.of(0, 1, 0, 0),
+  };
 }

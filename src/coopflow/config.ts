@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { ENERGY_DEFAULTS, ENERGY_KINDS, type EnergyConfig } from "../energy/config.ts";
 import { LANGEVIN_DEFAULTS } from "../energy/langevin.ts";
+import { STEP_SCHEDULES } from "../energy/step_sizes.ts";
 import { ConfigError } from "../errors.ts";
 import { checkFlowConfig, COUPLINGS, FLOW_DEFAULTS, type FlowConfig } from "../flow/config.ts";
 import { configErrorOf } from "./config_errors.ts";
@@ -55,6 +56,12 @@ const LANGEVIN = z.strictObject({
   steps: count(1).default(LANGEVIN_DEFAULTS.steps).describe("T"),
   stepSize: positive().default(0.03).describe("δ while learning"),
   sampleStepSize: positive().default(0.04).describe("δ while sampling"),
+  schedule: z.enum(STEP_SCHEDULES).default("constant")
+    .describe("How δ changes over the T steps of a chain, in learning and sampling"),
+  scheduleEnd: positive().default(0.1).describe(
+    "Other schedules than constant: δ of the last step as a share of the first's",
+  ),
+  schedulePower: positive().default(0.55).describe("Schedule polynomial: γ of δ = a/(b + t)^γ"),
   noise: z.boolean().default(LANGEVIN_DEFAULTS.noise).describe("Whether δ·ε is added in each step"),
   moveClamp: limit().default(LANGEVIN_DEFAULTS.moveClamp)
     .describe("Largest move (δ²/2)·∇f per element and step, or off"),

@@ -1,4 +1,5 @@
 /** Whether an energy has learnt what it should, and what its Langevin chains do, short and long ones. */
+import { stepSizes } from "../energy/step_sizes.ts";
 import { DataError } from "../errors.ts";
 import { expectU32, parameters } from "./inference.ts";
 import { CHAIN_PART } from "./programs/chain.ts";
@@ -88,7 +89,9 @@ export async function watchChains(
         states[part]!.images.set(start.subarray(0, kept * values), first * values);
       }
       const key = Uint32Array.of(seed, part, first, 0);
-      const feeds = { start, origin, key, step_size: config.langevin.sampleStepSize };
+      const { langevin } = config;
+      const step_size = stepSizes(langevin, langevin.sampleStepSize, part * CHAIN_PART, CHAIN_PART);
+      const feeds = { start, origin, key, step_size };
       const fetches = await engine.run(program, feeds, signal);
       for (let t = 0; t < CHAIN_PART && part * CHAIN_PART + t <= steps; t++) {
         const row = part * CHAIN_PART + t;

@@ -1,4 +1,5 @@
 /** Walking from image to image through the latent space. */
+import { stepSizes } from "../energy/step_sizes.ts";
 import { DataError, UsageError } from "../errors.ts";
 import { normals } from "../random.ts";
 import type { CoopFlowConfig } from "./config.ts";
@@ -101,7 +102,7 @@ async function decode(
 ): Promise<Float32Array<ArrayBuffer>> {
   const { averaged, name } = parameters(config, options.liveParameters);
   const program = await engine.program(`decode ${name}`, { kind: "decode", config, averaged });
-  const { stepSize: step_size } = config.langevin;
+  const step_size = stepSizes(config.langevin, config.langevin.stepSize);
   return await inBatches(
     config,
     z,

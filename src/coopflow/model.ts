@@ -1,4 +1,5 @@
 /** A CoopFlow model: learning, sampling, scoring, saving and loading. */
+import { stepSizes } from "../energy/step_sizes.ts";
 import { UsageError } from "../errors.ts";
 import { BatchStream } from "../data/batches.ts";
 import { Prefetch } from "../data/prefetch.ts";
@@ -217,6 +218,7 @@ export class CoopFlow implements AsyncDisposable {
     const from = Math.min(this.#counters.iteration + 1, iterations - 1);
     const until = Math.min(from + profile, iterations);
     const watchdog = new Watchdog();
+    const step_size = stepSizes(config.langevin, config.langevin.stepSize);
     let program: Program | undefined;
     while (this.#counters.iteration < iterations) {
       const { iteration } = this.#counters;
@@ -233,7 +235,7 @@ export class CoopFlow implements AsyncDisposable {
       const begin = performance.now();
       const { images, seconds: dataSeconds } = batches.take(iteration);
       const scalars = learnScalars(config, this.#counters);
-      const feeds = { ...scalars, data: images, key: Uint32Array.of(seed, iteration, 0, 0) };
+      const feeds = { ...scalars, step_size, data: images, key: Uint32Array.of(seed, iteration, 0, 0) };
       const running = this.#engine.run(program, feeds, signal);
       const preparing = iteration + 1 < iterations ? batches.prepareSoon(iteration + 1) : undefined;
       const fetches = await running.finally(() => preparing);

@@ -25,12 +25,18 @@ export function modelConfigOf(config: CoopFlowConfig): ModelConfig {
   return { flow: flowConfigOf(config), energy: energyConfigOf(config) };
 }
 
+/** Whether each step of a chain has a δ of its own. */
+function scheduledOf({ langevin }: Pick<CoopFlowConfig, "langevin">): Pick<ChainConfig, "scheduled"> {
+  return langevin.schedule === "constant" ? {} : { scheduled: true };
+}
+
 /** The compiled-in part of the Langevin chain. */
 export function chainConfigOf({ langevin }: CoopFlowConfig): ChainConfig {
   const { steps, noise, moveClamp, range } = langevin;
   return {
     steps,
     noise,
+    ...scheduledOf({ langevin }),
     ...(moveClamp === "off" ? {} : { moveClamp }),
     ...(range === "off" ? {} : { range }),
   };
@@ -94,7 +100,7 @@ export function decodeProgram(config: CoopFlowConfig, averaged: Averaged): Model
   return sample({
     ...modelConfigOf(config),
     batch: config.training.batch,
-    chain: { steps: config.langevin.steps, noise: false },
+    chain: { steps: config.langevin.steps, noise: false, ...scheduledOf(config) },
     averaged,
     undoBound: config.sampling.undoBound,
     given: ["z"],
@@ -111,6 +117,7 @@ export function reconstructProgram(
     ...images,
     energy: energyConfigOf(config),
     steps: config.langevin.steps,
+    ...scheduledOf(config),
     averaged: averaged.energy ?? false,
   });
 }

@@ -1,5 +1,6 @@
 /** Drawing images, batch by batch. */
 import { UsageError } from "../errors.ts";
+import { stepSizes } from "../energy/step_sizes.ts";
 import type { CoopFlowConfig } from "./config.ts";
 import type { Engine } from "./engine.ts";
 import { expectU32, parameters } from "./inference.ts";
@@ -79,8 +80,9 @@ async function* runBatches(
   const { averaged, name } = parameters(config, options.liveParameters);
   const key = `sample ${name}${trajectory ? " trajectory" : ""}`;
   const program = await engine.program(key, { kind: "sample", config, averaged, trajectory });
+  const stepSize = stepSizes(config.langevin, config.langevin.sampleStepSize);
   const begin = (start: number): Promise<Record<string, Float32Array<ArrayBuffer>>> => {
-    const feeds = { key: Uint32Array.of(seed, 0, start, 0), step_size: config.langevin.sampleStepSize };
+    const feeds = { key: Uint32Array.of(seed, 0, start, 0), step_size: stepSize };
     const run = engine.run(program, feeds, signal);
     run.catch(() => {}); // told of when its turn comes
     return run;

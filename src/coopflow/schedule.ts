@@ -66,12 +66,11 @@ function ofNetwork(
   };
 }
 
-/** The scalar feeds of the next iteration. */
+/** The scalar feeds of the next iteration, all but the step size, which a schedule makes several of. */
 export function learnScalars(config: CoopFlowConfig, counters: Counters): Record<string, number> {
-  const { training, langevin } = config;
+  const { training } = config;
   const { flow, ebm, averaging, iterations } = training;
   return {
-    step_size: langevin.stepSize,
     strict: training.stopOnNaN ? 1 : 0,
     ...ofNetwork("flow", flow, averaging.flow, counters.flowUpdates, iterations),
     ...ofNetwork("ebm", ebm, averaging.ebm, counters.ebmUpdates, iterations),

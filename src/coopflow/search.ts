@@ -1,5 +1,6 @@
 /** The search for where the Langevin flow has to start to end at given images: what reconstruction, inpainting and interpolation rest on. */
 import { DataError, UsageError } from "../errors.ts";
+import { stepSizes } from "../energy/step_sizes.ts";
 import type { CoopFlowConfig } from "./config.ts";
 import type { Engine } from "./engine.ts";
 import { parameters } from "./inference.ts";
@@ -103,7 +104,7 @@ export async function search(
   expectSettings({ iterations, rate, decay });
   const { values, size } = pixelsOf(config);
   const { height, width, channels } = config.data;
-  const { stepSize: step_size } = config.langevin;
+  const step_size = stepSizes(config.langevin, config.langevin.stepSize);
   const count = targets.length / values;
   // A second size is worth compiling: what fills a batch up costs as much as an image.
   const batch = Math.min(config.training.batch, count);

@@ -10,7 +10,7 @@ import { formatShape, numel, sameShape } from "../graph/shape.ts";
 export interface LangevinOptions {
   /** T, fixed in the program. */
   readonly steps: number;
-  /** δ: a number, or a scalar to be fed. */
+  /** δ: a number, a scalar to be fed, or [T], one for each step. */
   readonly stepSize: Value | number;
   /** Whether δ·ε is added, ε ~ N(0, I): drawn (needs `key`), or given as [T,N,H,W,C]. Default: no noise, as in the reference. */
   readonly noise?: boolean | Value;
@@ -108,22 +108,35 @@ function noiseOf(x0: Value, options: LangevinOptions): { given?: Value; draw?: (
   return { draw: () => normal(key, stream, x0.shape) };
 }
 
+/** δ and δ²/2 of each step: values in front of the loop, or [T] to be scanned. */
+function deltasOf(g: Graph, { steps, stepSize }: LangevinOptions): { delta: Value; half: Value; scanned: boolean } {
+  const delta = typeof stepSize === "number" ? fill(g, stepSize) : stepSize;
+  const scanned = delta.shape.length > 0;
+  if (scanned && !sameShape(delta.shape, [steps])) {
+    throw new UsageError(`langevin: expected step sizes of shape ${steps}, found ${formatShape(delta.shape)}`);
+  }
+  return { delta, half: mul(mul(delta, delta), 0.5), scanned };
+}
+
 /**
  * T steps of x ← clamp(x + clamp((δ²/2)·∇f(x)) + δ·ε).
  * Everything that does not change from step to step (weight transforms, δ²/2) moves in front of the loop.
  *
  * @param energy f: [N,H,W,C] → [N]; its states must already be declared in `g`
- * @throws {UsageError} if noise is wanted without a key, or given in another shape
+ * @throws {UsageError} if noise is wanted without a key, or noise or step sizes are given in another shape
  */
 export function langevin(g: Graph, energy: (x: Value) => Value, x0: Value, options: LangevinOptions): LangevinResult {
   const { steps, moveClamp, range } = options;
-  const delta = typeof options.stepSize === "number" ? fill(g, options.stepSize) : options.stepSize;
-  const half = mul(mul(delta, delta), 0.5);
+  const sizes = deltasOf(g, options);
   const { given, draw } = noiseOf(x0, options);
-  const loop = repeat(g, steps, [x0], ([x], scanned) => {
+  const noisy = given !== undefined || draw !== undefined;
+  const perStep = [...(given ? [given] : []), ...(sizes.scanned ? [sizes.half, ...(noisy ? [sizes.delta] : [])] : [])];
+  const loop = repeat(g, steps, [x0], ([x], slices) => {
+    const scanned = [...slices];
+    const eps = given ? scanned.shift() : draw?.();
+    const [half, delta] = sizes.scanned ? scanned as [Value, Value] : [sizes.half, sizes.delta];
     const f = g.scoped("langevin", () => energy(x!));
     const [slope] = grad(scalar(sum(f)), [x!]);
-    const eps = scanned[0] ?? draw?.();
     const noise = eps ? [delta, eps] : [];
     const operands = [x!, slope!, half, ...noise];
     const next = map(operands, (a, s, h, d?: Expr, e?: Expr) => {
@@ -138,7 +151,7 @@ export function langevin(g: Graph, energy: (x: Value) => Value, x0: Value, optio
       ...(options.watch ? statistics({ x: x!, slope: slope!, half, noise, origin: options.watch }, options) : []),
     ];
     return { carried: [next], stacked };
-  }, given ? { scanned: [given] } : {});
+  }, perStep.length > 0 ? { scanned: perStep } : {});
   const stacked = [...loop.stacked];
   const energies = options.energies ? { energies: stacked.shift()! } : {};
   const trajectory = options.trajectory ? { trajectory: stacked.shift()! } : {};

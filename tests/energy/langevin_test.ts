@@ -5,6 +5,7 @@ import { UsageError } from "../../src/errors.ts";
 import { feed, map, reshape, sum } from "../../src/graph/build.ts";
 import { E } from "../../src/graph/expr.ts";
 import { Graph, type Value } from "../../src/graph/graph.ts";
+import { checkGradient, gaussian } from "../support/gradient_check.ts";
 import { interpret } from "../support/interpreter.ts";
 
 const SHAPE = [2, 1, 1, 2];
@@ -12,6 +13,10 @@ const START = [1, -2, 0.5, 0.25];
 
 /** f(x) = −½‖x‖²: ∇f = −x, so that a noise-free step multiplies by 1 − δ²/2. */
 const normalEnergy = (x: Value): Value => reshape(sum(map([x], (a) => E.mul(-0.5, E.square(a))), [1, 2, 3]), [2]);
+
+/** f(x) = −¼Σx⁴. */
+const quarticEnergy = (x: Value): Value =>
+  reshape(sum(map([x], (a) => E.mul(-0.25, E.square(E.square(a)))), [1, 2, 3]), [2]);
 
 function chain(options: (g: Graph) => LangevinOptions, feeds: Record<string, ArrayLike<number>> = {}) {
   const g = new Graph();
@@ -74,6 +79,33 @@ describe("langevin", () => {
     near(out.x!, step(step(START, noise.slice(0, 4)), noise.slice(4)));
   });
 
+  it("takes a step size for each step, with noise and without", () => {
+    const deltas = [0.8, 0.4, 0.2];
+    const still = chain((g) => ({ steps: 3, stepSize: feed(g, "delta", [3]) }), { delta: deltas });
+    near(still.x!, START.map((v) => deltas.reduce((x, d) => x * (1 - d * d / 2), v)));
+    const noise = Array.from({ length: 12 }, (_, i) => Math.cos(i));
+    const noisy = chain((g) => ({ steps: 3, stepSize: feed(g, "delta", [3]), noise: feed(g, "eps", [3, ...SHAPE]) }), {
+      delta: deltas,
+      eps: noise,
+    });
+    near(noisy.x!, START.map((v, i) => deltas.reduce((x, d, t) => x * (1 - d * d / 2) + d * noise[4 * t + i]!, v)));
+    // Step sizes that are all the same make the same chain as one.
+    const drawn = (size: (g: Graph) => Value | number) =>
+      chain((g) => ({ steps: 3, stepSize: size(g), noise: true, key: feed(g, "key", [4], "u32") }), {
+        key: [3, 0, 0, 0],
+        delta: [0.4, 0.4, 0.4],
+      }).x!;
+    near(drawn((g) => feed(g, "delta", [3])), drawn(() => 0.4));
+  });
+
+  it("is differentiated through, with a step size for each step", () => {
+    checkGradient({
+      shapes: [SHAPE, [3]],
+      build: (g, [x, deltas]) => langevin(g, quarticEnergy, x!, { steps: 3, stepSize: deltas! }).x,
+      at: (i, _, seed) => i === 0 ? gaussian(seed, "x", 4) : Float64Array.of(0.5, 0.4, 0.3),
+    });
+  });
+
   it("draws new noise in each step, by sample", () => {
     const key = (first: number): Record<string, number[]> => ({ key: [3, 0, first, 0] });
     const of = (first: number) =>
@@ -100,6 +132,11 @@ describe("langevin", () => {
       () => chain((g) => ({ steps: 2, stepSize: 1, noise: feed(g, "eps", SHAPE) })),
       UsageError,
       "expected noise of shape 2x2x1x1x2, found 2x1x1x2",
+    );
+    assertThrows(
+      () => chain((g) => ({ steps: 2, stepSize: feed(g, "delta", [3]) })),
+      UsageError,
+      "expected step sizes of shape 2, found 3",
     );
   });
 });

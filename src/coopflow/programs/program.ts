@@ -37,6 +37,8 @@ export interface ChainConfig {
   readonly noise: boolean;
   readonly moveClamp?: number;
   readonly range?: readonly [low: number, high: number];
+  /** The feed `step_size` has one value for each step: [T]. */
+  readonly scheduled?: boolean;
 }
 
 /** Draws that the host gives instead (feeds `z`, `eps`, `noise`), as comparisons with another program need. */
@@ -110,6 +112,11 @@ export function latent(key: () => Value, g: Graph, shape: Shape, stream: string,
   return given.includes("z") ? feed(g, "z", shape) : normal(key(), stream, shape);
 }
 
+/** Feed `step_size`: a scalar, or [T] if it is scheduled. */
+export function stepSizeFeed(g: Graph, { steps, scheduled = false }: Pick<ChainConfig, "steps" | "scheduled">): Value {
+  return feed(g, "step_size", scheduled ? [steps] : []);
+}
+
 /** The options of a chain with the feed `step_size`, and the noise drawn from `key` or fed as `noise` [T,N,H,W,C]. */
 export function chainOptions(
   key: () => Value,
@@ -122,7 +129,7 @@ export function chainOptions(
   const fed = chain.noise && given.includes("noise");
   return {
     ...chain,
-    stepSize: scalarFeed(g, "step_size"),
+    stepSize: stepSizeFeed(g, chain),
     noise: fed ? feed(g, "noise", [chain.steps, ...shape]) : chain.noise,
     stream,
     ...(chain.noise && !fed ? { key: key() } : {}),

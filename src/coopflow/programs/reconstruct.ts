@@ -8,7 +8,7 @@ import { E, type Expr } from "../../graph/expr.ts";
 import { Graph } from "../../graph/graph.ts";
 import { perImage } from "../../flow/logit.ts";
 import { AVERAGE_PREFIX, Params } from "../../nn/params.ts";
-import { EBM_PREFIX, type ModelProgram, scalarFeed } from "./program.ts";
+import { EBM_PREFIX, type ModelProgram, scalarFeed, stepSizeFeed } from "./program.ts";
 
 /** What is compiled into the program. */
 export interface ReconstructConfig {
@@ -16,6 +16,8 @@ export interface ReconstructConfig {
   readonly batch: number;
   /** T. */
   readonly steps: number;
+  /** The feed `step_size` has one value for each step: [T]. */
+  readonly scheduled?: boolean;
   /** Take the energy network from its moving averages. */
   readonly averaged?: boolean;
   /** Whether some pixels do not count: feed `mask`. */
@@ -30,7 +32,7 @@ const RANGE = [-1, 1] as const;
  * Gradient descent on x₀ for Σ m·(x − F(x₀))², F being T Langevin steps without noise and clamps, differentiated through: the adjoint of a step is
  * v ← v + (δ²/2)·∇²f(x_t)·v. The images of the T steps are kept, nothing else of them: memory hardly depends on T.
  *
- * Feeds: `target`, `start` (, `mask`: 1 where a value counts, else 0) [N,H,W,C], scalars `step_size` δ and `rate`.
+ * Feeds: `target`, `start` (, `mask`: 1 where a value counts, else 0) [N,H,W,C], `step_size` δ (a scalar, or [T]), scalar `rate`.
  * Fetches: `images` F(x₀) and `next` = clamp(x₀ − rate·gradient) [N,H,W,C], `error` [N]: the sum of each image, at x₀.
  */
 export function reconstruct(config: ReconstructConfig): ModelProgram {
@@ -44,7 +46,7 @@ export function reconstruct(config: ReconstructConfig): ModelProgram {
   // The trajectory is what the backward pass starts from; asking for it saves a second run forwards.
   const run = langevin(g, (x) => energy.forward(x), start, {
     steps,
-    stepSize: scalarFeed(g, "step_size"),
+    stepSize: stepSizeFeed(g, config),
     trajectory: true,
   });
   const squares = map([target, run.x, ...mask], (t, x, m?: Expr) => {
