@@ -142,6 +142,14 @@ CF_API int32_t cf_program_profile_report(cf_program program, char* out, uint64_t
  * in nanoseconds, the begin since profiling began. *count becomes how many there are; out (NULL: none) receives at most `capacity` of them. */
 CF_API int32_t cf_program_profile_events(cf_program program, uint64_t* out, uint64_t capacity, uint64_t* count, cf_error* err) CF_NOEXCEPT;
 
+/* enable 1: the runs from now on look at what each instruction writes, until one writes a float32 that is NaN or infinite; 0: stop. A run that is
+ * looked at takes up to twice as long. Both are refused while the program runs or waits to run; CF_UNSUPPORTED where the device can't. */
+CF_API int32_t cf_program_watch(cf_program program, uint32_t enable, cf_error* err) CF_NOEXCEPT;
+
+/* JSON: null, or the first such value since watching began: {"index","op","name" (of the instruction),"loops" (the iteration of each repeat around
+ * it, outermost first),"value" ("NaN"|"Infinity"|"-Infinity")}. */
+CF_API int32_t cf_program_watch_report(cf_program program, char* out, uint64_t len, uint64_t* needed, cf_error* err) CF_NOEXCEPT;
+
 /* ---- kernels alone -----------------------------------------------------------------------------------------------------------------
  * For runtimes that have models of their own. Each call runs on the context's worker, threads and instruction set. What a shape needs is
  * prepared at its first call and kept (for the last 64 shapes). Pointers are read and written during the call only. */

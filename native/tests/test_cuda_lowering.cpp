@@ -163,7 +163,8 @@ std::vector<float> run(Backend& backend, const Program& p) {
   std::atomic<uint32_t> cancel{0};
   Progress progress;
   Profile profile;
-  const Invocation call{base, scratch, cancel, progress, profile};
+  Watch watch;
+  const Invocation call{base, scratch, cancel, progress, profile, watch};
   executable->propose(call);
   executable->commit(call);
   std::vector<float> out;

@@ -56,13 +56,14 @@ struct Job {
     std::atomic<uint32_t> cancel{0};
     Progress progress;
     Profile profile;
+    Watch watch;
     std::vector<char*> base;
     for (uint32_t b = 0; b < p.buffers.size(); ++b) {
       Tensor t{};
       t.buffer = b;
       base.push_back(reinterpret_cast<char*>(found.f32(t)));
     }
-    const Invocation call{base, scratch.get(), cancel, progress, profile};
+    const Invocation call{base, scratch.get(), cancel, progress, profile, watch};
     executable->propose(call);
     for (size_t i = 0; i < p.instrs.size(); ++i)
       for (const uint32_t id : p.instrs[i].outputs) {

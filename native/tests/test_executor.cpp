@@ -140,6 +140,27 @@ void states() {
   CHECK(cf_context_destroy(ctx, &e) == CF_OK);
 }
 
+void watching() {
+  const cf_context ctx = open();
+  cf_error e{};
+  float x[24] = {};
+  const cf_program p = load(ctx, stepper(), CF_CREATE_MISSING_STATE);
+  const auto found = [&] { return Text([&](char* out, uint64_t len, uint64_t* needed) { return cf_program_watch_report(p, out, len, needed, nullptr); }); };
+  CHECK(found().text == "null" && cf_program_watch(p, 2, &e) == CF_INVALID_ARGUMENT);
+  CHECK(cf_program_watch(p, 1, &e) == CF_OK && cf_program_run(p, &e) == CF_OK && found().text == "null");
+  // The second of three rows, and the third.
+  x[8 + 3] = -INFINITY, x[16] = NAN;
+  CHECK(cf_program_feed(p, 0, x, sizeof x, &e) == CF_OK && cf_program_run(p, &e) == CF_OK);
+  const std::string expected = R"({"index":1,"op":"map","name":"step","loops":[1],"value":"-Infinity"})";
+  CHECK(found().text == expected);
+  // Kept until watching begins anew.
+  x[8 + 3] = 0;
+  CHECK(cf_program_feed(p, 0, x, sizeof x, &e) == CF_OK && cf_program_run(p, &e) == CF_OK && found().text == expected);
+  CHECK(cf_program_watch(p, 0, &e) == CF_OK && found().text == expected && cf_program_watch(p, 1, &e) == CF_OK && found().text == "null");
+  CHECK(cf_program_run(p, &e) == CF_OK && found().has(R"("loops":[2],"value":"NaN")"));
+  CHECK(cf_context_destroy(ctx, &e) == CF_OK);
+}
+
 void runs() {
   const cf_context ctx = open();
   cf_error e{};
@@ -291,6 +312,7 @@ int main() {
   contexts();
   states();
   runs();
+  watching();
   loop_order();
   cancellation();
   memory();

@@ -1,7 +1,7 @@
 /** A device with a model's states on it, and the programs that were compiled for it. */
 import { CancelledError } from "../errors.ts";
 import { Device, type DeviceOptions } from "../runtime/device.ts";
-import type { Feeds, Fetches, Program } from "../runtime/program.ts";
+import type { Feeds, Fetches, NotFinite, Program } from "../runtime/program.ts";
 import { compileRequest } from "./compile_request.ts";
 import { type CachedProgram, loadCached } from "./program_cache.ts";
 import type { ProgramRequest } from "./program_request.ts";
@@ -97,6 +97,22 @@ export class Engine implements Disposable {
     } finally {
       signal?.removeEventListener("abort", cancel);
       clearInterval(timer);
+    }
+  }
+
+  /**
+   * Runs a learning program once, without its updates, to see where a value that is not finite first comes up; `undefined`: nowhere, or the device
+   * can't look.
+   *
+   * @throws {CancelledError} as {@linkcode run}
+   */
+  async watch(program: Program, feeds: Feeds, signal: AbortSignal | undefined): Promise<NotFinite | undefined> {
+    if (!program.watch(true)) return undefined;
+    try {
+      await this.run(program, { ...feeds, flow_on: 0, ebm_on: 0 }, signal);
+      return program.watchReport();
+    } finally {
+      program.watch(false);
     }
   }
 

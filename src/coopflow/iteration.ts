@@ -1,42 +1,12 @@
 /** What the host makes of one learning iteration's results. */
-import { CoopFlowError } from "../errors.ts";
 import { bitsPerDim } from "../metrics/bits_per_dim.ts";
 import type { Fetches } from "../runtime/program.ts";
 import type { CoopFlowConfig } from "./config.ts";
 import type { IterationEvent } from "./events.ts";
 import type { Counters } from "./schedule.ts";
 
-/** Values that learning stops at when they are not finite, in the order in which they are computed. */
-export const WATCHED = [
-  { name: "f_proposal", key: "fProposal", what: "the mean energy of the proposals" },
-  { name: "change", key: "change", what: "the change that the Langevin chain makes" },
-  { name: "flow_nll", key: "flowNll", what: "the flow's negative log-likelihood" },
-  { name: "flow_norm", key: "flowNorm", what: "the flow's gradient norm" },
-  { name: "f_revised", key: "fRevised", what: "the mean energy of the revised images" },
-  { name: "f_data", key: "fData", what: "the mean energy of the data" },
-  { name: "ebm_loss", key: "ebmLoss", what: "the EBM's loss" },
-  { name: "ebm_norm", key: "ebmNorm", what: "the EBM's gradient norm" },
-] as const;
-
 function scalar(fetches: Fetches, name: string): number {
   return fetches[name]?.[0] ?? NaN;
-}
-
-/**
- * @param iteration counted from 1
- * @param largest says where the parameters are largest, as a NaN itself does not tell where it came from
- * @throws {CoopFlowError} naming the first value that is not finite
- */
-export function checkFinite(iteration: number, fetches: Fetches, largest: () => string): void {
-  for (const { name, what } of WATCHED) {
-    const value = fetches[name]?.[0];
-    if (value === undefined) continue; // not part of this phase
-    if (Number.isFinite(value)) continue;
-    throw new CoopFlowError(
-      `iteration ${iteration}: expected finite values, found ${what} (${name}) = ${value} first; nothing was changed; ` +
-        `${largest()}; lower the learning rates or the step size, or set training.stopOnNaN to false to skip such updates`,
-    );
-  }
 }
 
 /** The counters after an iteration: a skipped update leaves its schedule where it was. */

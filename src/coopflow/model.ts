@@ -22,7 +22,8 @@ import type { FitEvent, SetUpEvent } from "./events.ts";
 import { checkDataset, checkImages } from "./inference.ts";
 import { inpaintImages, type InpaintOptions } from "./inpaint.ts";
 import { interpolateImages, type InterpolateOptions, type Interpolation } from "./interpolate.ts";
-import { checkFinite, iterationEvent, nextCounters } from "./iteration.ts";
+import { iterationEvent, nextCounters } from "./iteration.ts";
+import { firstNotFinite, largestParameter, notFiniteError } from "./not_finite.ts";
 import {
   drawSamples,
   drawTrajectories,
@@ -239,30 +240,20 @@ export class CoopFlow implements AsyncDisposable {
       const running = this.#engine.run(program, feeds, signal);
       const preparing = iteration + 1 < iterations ? batches.prepareSoon(iteration + 1) : undefined;
       const fetches = await running.finally(() => preparing);
-      if (config.training.stopOnNaN) checkFinite(iteration + 1, fetches, () => this.#largestParameter());
+      const look = watchdog.hasTold("not-finite") ? undefined : () => this.#engine.watch(next, feeds, signal);
+      const broken = await firstNotFinite(fetches, look);
+      if (broken !== undefined && config.training.stopOnNaN) {
+        throw notFiniteError(iteration + 1, broken, largestParameter(this.#engine, this.#states));
+      }
       this.#counters = nextCounters(this.#counters, fetches);
       const seconds = (performance.now() - begin) / 1000;
       const event = iterationEvent(config, this.#counters.iteration, { seconds, dataSeconds }, scalars, fetches);
       yield event;
-      yield* watchdog.observe(event, (name) => fetches[name] !== undefined);
+      yield* watchdog.observe(event, (name) => fetches[name] !== undefined, broken);
       if (iteration + 1 !== until || until === from) continue;
       program.profile(false);
       yield { type: "profile", iterations: until - from, profile: program.profileReport() };
     }
-  }
-
-  /** Which trained parameter holds the value farthest from 0, in words. */
-  #largestParameter(): string {
-    let [largest, where] = [0, ""];
-    const trained = new Set(this.#states.trained);
-    for (const { name, shape } of this.#states.all) {
-      if (!trained.has(name)) continue;
-      for (const value of this.#engine.device.getState(name, elements(shape))) {
-        const size = Number.isNaN(value) ? Infinity : Math.abs(value);
-        if (size > largest) [largest, where] = [size, name];
-      }
-    }
-    return `the largest parameter is in ${where} (${largest.toPrecision(3)})`;
   }
 
   /**

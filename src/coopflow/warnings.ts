@@ -1,6 +1,5 @@
 /** Signs that learning goes wrong, in words and with what to try. */
-import type { IterationEvent, IterationMetrics, WarningEvent, WarningKind } from "./events.ts";
-import { WATCHED } from "./iteration.ts";
+import type { IterationEvent, WarningEvent, WarningKind } from "./events.ts";
 
 /** Iterations before anything but values that are not finite is warned of: at first all figures move fast. */
 const FIRST = 20;
@@ -33,11 +32,13 @@ export class Watchdog {
   /**
    * The warnings that an iteration gives rise to.
    *
-   * @param has whether a value of {@linkcode WATCHED} is part of the iteration: phases lack some
+   * @param has whether a value is part of the iteration, by its name in the program: phases lack some
+   * @param broken the first value that is not finite, if any is
    */
   observe(
     { iteration, metrics }: Pick<IterationEvent, "iteration" | "metrics">,
     has: (name: string) => boolean = () => true,
+    broken?: string,
   ): WarningEvent[] {
     const warn = (kind: WarningKind, message: string, advice: string): WarningEvent => {
       this.#told.add(kind);
@@ -45,11 +46,10 @@ export class Watchdog {
     };
     const skipped = (has("flow_norm") && !metrics.flowUpdated) || (has("ebm_norm") && !metrics.ebmUpdated);
     this.#skipped.add(skipped ? 1 : 0);
-    const broken = firstNotFinite(metrics, has);
     if (broken !== undefined) {
       if (this.#told.has("not-finite")) return [];
       const advice = "lower training.flow.lr, training.ebm.lr or langevin.stepSize, or go on from an older checkpoint";
-      return [warn("not-finite", `${broken} first; the update was skipped`, advice)];
+      return [warn("not-finite", `${broken}; the update was skipped`, advice)];
     }
     this.#told.delete("not-finite");
     if (has("ebm_loss")) { for (const average of [this.#gap, this.#usualGap]) average.add(Math.abs(metrics.ebmLoss)); }
@@ -94,17 +94,16 @@ export class Watchdog {
     return warnings;
   }
 
+  /** Whether a warning has been given of what has not been fine since. */
+  hasTold(kind: WarningKind): boolean {
+    return this.#told.has(kind);
+  }
+
   /** Whether something that was fine is not any more. */
   #begins(kind: WarningKind, wrong: boolean, calm: boolean): boolean {
     if (calm) this.#told.delete(kind);
     return wrong && !this.#told.has(kind);
   }
-}
-
-/** In the order in which the values are computed, as the first is nearest to the cause. */
-function firstNotFinite(metrics: IterationMetrics, has: (name: string) => boolean): string | undefined {
-  const found = WATCHED.find(({ key, name }) => has(name) && !Number.isFinite(metrics[key]));
-  return found === undefined ? undefined : `${found.what} (${found.name}) is ${metrics[found.key]}`;
 }
 
 function shown(value: number): string {

@@ -24,6 +24,8 @@ const SYMBOLS = {
   cf_program_profile: { parameters: ["u64", "u32", "buffer"], result: "i32" },
   cf_program_profile_report: { parameters: ["u64", "buffer", "u64", "buffer", "buffer"], result: "i32" },
   cf_program_profile_events: { parameters: ["u64", "buffer", "u64", "buffer", "buffer"], result: "i32" },
+  cf_program_watch: { parameters: ["u64", "u32", "buffer"], result: "i32" },
+  cf_program_watch_report: { parameters: ["u64", "buffer", "u64", "buffer", "buffer"], result: "i32" },
   cf_uniforms: { parameters: ["u64", "u32", "u32", "u32", "buffer", "buffer"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
 

@@ -52,6 +52,16 @@ export interface Profile {
   readonly executions: readonly Execution[];
 }
 
+/** Where a value that is not finite first came up. */
+export interface NotFinite {
+  readonly op: string;
+  /** The layer that the instruction came from; empty: none. */
+  readonly name: string;
+  /** The iteration of each loop around it, from 0, outermost first. */
+  readonly loops: readonly number[];
+  readonly value: "NaN" | "Infinity" | "-Infinity";
+}
+
 /** Values by feed name; a number feeds a single-element tensor. */
 export type Feeds = Readonly<Record<string, Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | number>>;
 
@@ -165,6 +175,34 @@ export class Program implements Disposable {
       return { index: Number(index), begin: 1e-9 * Number(begin), seconds: 1e-9 * Number(took) };
     });
     return { entries, executions };
+  }
+
+  /**
+   * Has the runs from now on look at what each instruction writes (which up to doubles their time), or stops that. Throws NativeError while the
+   * program runs.
+   *
+   * @returns whether the device can
+   */
+  watch(enable: boolean): boolean {
+    this.#checkOpen();
+    try {
+      unwrap((error) => native().cf_program_watch(this.#handle, enable ? 1 : 0, error));
+      return true;
+    } catch (error) {
+      if (error instanceof NativeError && error.code === STATUS.unsupported) return false;
+      throw error;
+    }
+  }
+
+  /** The first value that was not finite since watching began; `undefined`: all were. Throws NativeError while the program runs. */
+  watchReport(): NotFinite | undefined {
+    this.#checkOpen();
+    const found: NotFinite | null = JSON.parse(
+      readText((out, length, needed, error) =>
+        native().cf_program_watch_report(this.#handle, out, length, needed, error)
+      ),
+    );
+    return found ?? undefined;
   }
 
   /** Cancels a pending run and frees the program. Closing twice does nothing. */

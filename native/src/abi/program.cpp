@@ -1,5 +1,6 @@
 // Programs.
 #include <algorithm>
+#include <cmath>
 
 #include "abi/guard.h"
 #include "abi/handles.h"
@@ -144,5 +145,39 @@ int32_t cf_program_profile_events(cf_program program, uint64_t* out, uint64_t ca
       const uint64_t n = out ? std::min<uint64_t>(capacity, events.size()) : 0;
       for (uint64_t k = 0; k < n; ++k) out[3 * k] = events[k].instr, out[3 * k + 1] = events[k].begin, out[3 * k + 2] = events[k].nanoseconds;
     });
+  });
+}
+
+int32_t cf_program_watch(cf_program program, uint32_t enable, cf_error* err) noexcept {
+  const char* op = "cf_program_watch";
+  return guarded(op, err, [&] {
+    const ProgramEntry entry = Handles::instance().program(program, op);
+    require(enable <= 1, op, "expected 0 or 1, found " + std::to_string(enable));
+    if (enable && !entry.program->watches) throw Error(Code::unsupported, op, "this device can't look at what each instruction writes");
+    entry.context->when_idle(*entry.program, op, [&] {
+      if (enable) entry.program->watch.start();
+      else entry.program->watch.stop();
+    });
+  });
+}
+
+int32_t cf_program_watch_report(cf_program program, char* out, uint64_t len, uint64_t* needed, cf_error* err) noexcept {
+  const char* op = "cf_program_watch_report";
+  return guarded(op, err, [&] {
+    const ProgramEntry entry = Handles::instance().program(program, op);
+    const Loaded& p = *entry.program;
+    std::string text = "null";
+    entry.context->when_idle(p, op, [&] {
+      const auto& found = p.watch.found();
+      if (!found) return;
+      text = JsonObject()
+                 .add("index", uint64_t{found->instr})
+                 .add("op", op_name(p.steps[found->instr].op))
+                 .add("name", p.names[p.steps[found->instr].name])
+                 .raw("loops", json_array(found->loops))
+                 .add("value", std::isnan(found->value) ? "NaN" : found->value > 0 ? "Infinity" : "-Infinity")
+                 .text();
+    });
+    give_text(text, out, len, needed, op);
   });
 }

@@ -5,6 +5,7 @@
 #include <new>
 
 #include "cpu/device.h"
+#include "cpu/finite.h"
 #include "program/decode.h"
 
 namespace cf::cpu {
@@ -16,12 +17,14 @@ struct Step {
   uint32_t count = 0, level = 0, body = 0;  ///< repeat only
   bool reversed = false;                    ///< repeat only
   std::unique_ptr<Kernel> kernel;           ///< null for repeat
+  std::vector<Tensor> outputs;              ///< the float32 ones
 };
 
 class CpuExecutable final : public Executable {
  public:
   CpuExecutable(const Program& program, const Device& device) : names_(program.names), commit_(program.commit), threads_(device.threads) {
     const TeamSize team(device.threads);
+    watches = true;
     for (const Instr& instr : program.instrs) {
       Step step;
       step.op = instr.op, step.name = instr.name;
@@ -30,6 +33,8 @@ class CpuExecutable final : public Executable {
       } else {
         step.kernel = make_kernel(program, instr, device);
         scratch_bytes = std::max<uint64_t>(scratch_bytes, step.kernel->scratch_bytes());
+        for (uint32_t id : instr.outputs)
+          if (program.tensors[id].dtype == DType::f32) step.outputs.push_back(program.tensors[id]);
       }
       flops.push_back(step.kernel ? step.kernel->flops() : 0);
       steps_.push_back(std::move(step));
@@ -54,16 +59,20 @@ class CpuExecutable final : public Executable {
       for (uint32_t i = begin; i < end; ++i) {
         const Step& step = e_.steps_[i];
         if (step.op == Op::repeat) {
+          const uint32_t outside = depth_;
+          depth_ = step.level + 1;
           for (uint32_t t = 0; t < step.count; ++t) {
             loops_[step.level] = step.reversed ? step.count - 1 - t : t;
             range(i + 1, i + 1 + step.body);
           }
           loops_[step.level] = 0;
+          depth_ = outside;
           i += step.body;
           continue;
         }
         if (cancel_ && cancel_->load(std::memory_order_relaxed)) throw Error(Code::cancelled, "run", "the run was cancelled");
         execute(i, step);
+        if (call_.watch.on()) look(i, step);
         call_.progress.done.store(++e_.done_, std::memory_order_relaxed);
       }
     }
@@ -84,12 +93,23 @@ class CpuExecutable final : public Executable {
       }
     }
 
+    void look(uint32_t i, const Step& step) const {
+      for (const Tensor& t : step.outputs) {
+        if (const auto value = first_not_finite(run_.f32(t), t)) {
+          Watch::Found found{i, {}, *value};
+          for (uint32_t level = 0; level < depth_; ++level) found.loops.push_back(run_.loop(level));
+          return call_.watch.note(std::move(found));
+        }
+      }
+    }
+
     std::string where(uint32_t i, const Step& step) const { return "instruction " + std::to_string(i) + " (" + e_.names_[step.name] + "): "; }
 
     CpuExecutable& e_;
     const Invocation& call_;
     const std::atomic<uint32_t>* const cancel_;
     std::array<uint64_t, kMaxLoops> loops_{};
+    uint32_t depth_ = 0;  ///< open repeats
     const cpu::Run run_;
   };
 

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,27 @@ class Profile {
   std::chrono::steady_clock::time_point begin_;
 };
 
+/// Where the first value that is not finite came up, while that is watched.
+class Watch {
+ public:
+  struct Found {
+    uint32_t instr;
+    std::vector<uint32_t> loops;  ///< iteration of each enclosing repeat, outermost first
+    float value;
+  };
+
+  void start() { on_ = true, found_.reset(); }
+  void stop() noexcept { on_ = false; }
+  /// Whether to look: later values of a run only follow from the first.
+  bool on() const noexcept { return on_ && !found_; }
+  void note(Found found) { found_ = std::move(found); }
+  const std::optional<Found>& found() const noexcept { return found_; }
+
+ private:
+  bool on_ = false;
+  std::optional<Found> found_;
+};
+
 /// What one run works on.
 struct Invocation {
   const std::vector<char*>& base;  ///< per Program::buffers entry, memory of the backend
@@ -52,6 +74,7 @@ struct Invocation {
   const std::atomic<uint32_t>& cancel;
   Progress& progress;
   Profile& profile;
+  Watch& watch;
 };
 
 /// A program made ready by a backend. Both methods return when all is done, throw Error with the instruction's name in it, and choose and allocate nothing.
@@ -64,6 +87,7 @@ class Executable {
   virtual void commit(const Invocation& call) = 0;
 
   uint64_t scratch_bytes = 0;
+  bool watches = false;       ///< whether it looks for values that are not finite when asked to
   std::vector<double> flops;  ///< per instruction, of one execution; 0 for repeats
 };
 

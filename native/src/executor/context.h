@@ -56,6 +56,8 @@ class Loaded {
   std::vector<char*> base;                       ///< per buffer; arena ones are filled in when a run starts
   uint32_t pending = 0;                          ///< runs queued or going; Context's lock
   Profile profile;                               ///< written by a run, otherwise only touched when none is pending
+  Watch watch;                                   ///< likewise
+  bool watches = false;                          ///< whether the device can
 
  private:
   Memory constants_;

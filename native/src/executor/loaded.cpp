@@ -23,6 +23,7 @@ uint64_t moved_bytes(const Program& program, const Instr& instr) {
 Loaded::Loaded(Program program, const std::shared_ptr<Backend>& backend) : executable_(backend->prepare(program)) {
   total_steps = count_steps(program);
   scratch_bytes = executable_->scratch_bytes;
+  watches = executable_->watches;
   std::vector<std::pair<uint32_t, double>> loops;  // end, trips
   for (uint32_t i = 0; i < program.instrs.size(); ++i) {
     while (!loops.empty() && loops.back().first == i) loops.pop_back();
@@ -66,7 +67,7 @@ void Loaded::run(const Workspace& workspace, const std::atomic<uint32_t>& cancel
   progress.total.store(total_steps, std::memory_order_relaxed);
   progress.commit.store(0, std::memory_order_relaxed);
   progress.serial.fetch_add(1, std::memory_order_release);
-  const Invocation call{base, workspace.scratch.data(), cancel, progress, profile};
+  const Invocation call{base, workspace.scratch.data(), cancel, progress, profile, watch};
   executable_->propose(call);
   // A kernel may have returned early because of the cancellation: what it left must not be committed.
   if (cancel.load(std::memory_order_relaxed)) throw Error(Code::cancelled, "run", "the run was cancelled");
