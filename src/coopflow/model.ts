@@ -249,7 +249,7 @@ export class CoopFlow implements AsyncDisposable {
       const seconds = (performance.now() - begin) / 1000;
       const event = iterationEvent(config, this.#counters.iteration, { seconds, dataSeconds }, scalars, fetches);
       yield event;
-      yield* watchdog.observe(event, (name) => fetches[name] !== undefined, broken);
+      yield* watchdog.observe(event, broken, (name) => fetches[name] !== undefined);
       if (iteration + 1 !== until || until === from) continue;
       program.profile(false);
       yield { type: "profile", iterations: until - from, profile: program.profileReport() };

@@ -32,13 +32,13 @@ export class Watchdog {
   /**
    * The warnings that an iteration gives rise to.
    *
-   * @param has whether a value is part of the iteration, by its name in the program: phases lack some
    * @param broken the first value that is not finite, if any is
+   * @param has whether a value is part of the iteration, by its name in the program: phases lack some
    */
   observe(
     { iteration, metrics }: Pick<IterationEvent, "iteration" | "metrics">,
+    broken: string | undefined,
     has: (name: string) => boolean = () => true,
-    broken?: string,
   ): WarningEvent[] {
     const warn = (kind: WarningKind, message: string, advice: string): WarningEvent => {
       this.#told.add(kind);

@@ -28,7 +28,7 @@ function watch(
   const watchdog = new Watchdog();
   return Array.from({ length: iterations }, (_, i) => i + 1)
     .flatMap((iteration) =>
-      watchdog.observe({ iteration, metrics: { ...FINE, ...figures(iteration) } }, undefined, broken(iteration))
+      watchdog.observe({ iteration, metrics: { ...FINE, ...figures(iteration) } }, broken(iteration))
     );
 }
 
