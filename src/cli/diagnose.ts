@@ -119,6 +119,7 @@ function chainRow({ chain }: Diagnosis, step: number): Record<string, number> {
     gradientNorm: chain.gradientNorm[step]!,
     clampedMoves: chain.clampedMoves[step]!,
     clampedPixels: chain.clampedPixels[step]!,
+    ...(chain.acceptance === undefined ? {} : { acceptance: chain.acceptance[step]! }),
     distance: chain.distance[step]!,
   };
 }
@@ -182,6 +183,7 @@ function learningLines({ learning }: Diagnosis): string[] {
 
 function chainLines(diagnosis: Diagnosis): string[] {
   const { chain, data, shortRun } = diagnosis;
+  const { acceptance } = chain;
   const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
   const rows = rowsOf(diagnosis).map((step) => [
     `${step}${step === shortRun ? " = T" : ""}`,
@@ -189,15 +191,18 @@ function chainLines(diagnosis: Diagnosis): string[] {
     chain.gradientNorm[step]!.toPrecision(3),
     percent(chain.clampedMoves[step]!),
     percent(chain.clampedPixels[step]!),
+    ...(acceptance === undefined ? [] : [percent(acceptance[step]!)]),
     chain.distance[step]!.toFixed(4),
   ]);
+  const range = acceptance === undefined ? ["pixels clamped"] : ["pixels reflected", "accepted"];
+  const heads = ["step", "f", "‖∇f‖", "moves clamped", ...range, "from proposal"];
   const half = Math.floor(chain.steps / 2);
   const moved = chain.distance[chain.steps]! - chain.distance[half]!;
   const far = away(diagnosis, chain.steps);
   const side = far < 0 ? "below" : "above";
   return [
     `chain: means over ${chain.count} chains; f of the data ${data.mean.toFixed(3)} ± ${data.deviation.toFixed(3)}`,
-    ...textTable(["step", "f", "‖∇f‖", "moves clamped", "pixels clamped", "from proposal"], rows),
+    ...textTable(heads, rows),
     `after ${chain.steps.toLocaleString("en-US")} steps the chains ${
       Math.abs(far) > DRIFT ? "have drifted" : "stay"
     }: f is ` +

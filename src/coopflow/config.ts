@@ -63,10 +63,12 @@ const LANGEVIN = z.strictObject({
   ),
   schedulePower: positive().default(0.55).describe("Schedule polynomial: γ of δ = a/(b + t)^γ"),
   noise: z.boolean().default(LANGEVIN_DEFAULTS.noise).describe("Whether δ·ε is added in each step"),
+  metropolis: z.boolean().default(false)
+    .describe("Accept or reject each move (MALA), so that chains sample from exp f exactly; needs noise"),
   moveClamp: limit().default(LANGEVIN_DEFAULTS.moveClamp)
     .describe("Largest move (δ²/2)·∇f per element and step, or off"),
   range: z.union([z.tuple([z.number(), z.number()]), OFF]).default([...LANGEVIN_DEFAULTS.range])
-    .describe("Where images are clamped to after each step, or off"),
+    .describe("Where images are clamped to after each step (with metropolis: reflected at the ends), or off"),
 });
 
 interface OptimizerDefaults {
@@ -177,7 +179,10 @@ export function parseConfig(input: unknown): CoopFlowConfig {
     throw new ConfigError(`data.${key}`, error.message.slice(error.field.length + 2), { cause: error });
   }
   checkPhase(config);
-  const { range } = config.langevin;
+  const { range, metropolis, noise } = config.langevin;
+  if (metropolis && !noise) {
+    throw new ConfigError("langevin.noise", "expected true with langevin.metropolis, found false");
+  }
   if (range !== "off" && !(range[0] < range[1])) {
     throw new ConfigError("langevin.range", `expected [low, high] with low below high, found [${range.join(", ")}]`);
   }

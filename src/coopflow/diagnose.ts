@@ -37,6 +37,8 @@ export interface ChainDiagnostics {
   readonly clampedPixels: Float64Array;
   /** Root mean square of the difference to the proposal. */
   readonly distance: Float64Array;
+  /** Share of the chains whose next move is accepted; with Metropolis adjustment only. */
+  readonly acceptance?: Float64Array;
   /** Every 50 steps: [shown, height, width, channels]. */
   readonly states: readonly { readonly step: number; readonly images: Float32Array<ArrayBuffer> }[];
 }
@@ -70,6 +72,7 @@ export async function watchChains(
     clampedMoves: sums(),
     clampedPixels: sums(),
     distance: sums(),
+    ...(config.langevin.metropolis ? { acceptance: sums() } : {}),
   };
   // As many parts as it takes to start a step from the last state too.
   const parts = Math.floor(steps / CHAIN_PART) + 1;
@@ -103,6 +106,7 @@ export async function watchChains(
           for (const kind of ["gradientNorm", "clampedMoves", "clampedPixels", "distance"] as const) {
             out[kind][row]! += fetches[WATCHED[kind]]![at]!;
           }
+          if (out.acceptance !== undefined) out.acceptance[row]! += fetches["accepted"]![at]!;
         }
       }
       start = fetches["images"]!;

@@ -20,6 +20,8 @@ export interface IterationMetrics {
   readonly ebmNorm: number;
   /** Root mean square of x̃ − x̂: how far the chain moves the proposals. */
   readonly change: number;
+  /** Share of the chains' moves that were accepted; with Metropolis adjustment only. */
+  readonly acceptance: number;
   /** Whether the flow was updated. */
   readonly flowUpdated: boolean;
   /** Whether the EBM was updated. */

@@ -44,6 +44,7 @@ export function iterationEvent(
       ebmLoss: scalar(fetches, "ebm_loss"),
       ebmNorm: scalar(fetches, "ebm_norm"),
       change: scalar(fetches, "change"),
+      acceptance: scalar(fetches, "acceptance"),
       flowUpdated: scalar(fetches, "flow_ok") === 1,
       ebmUpdated: scalar(fetches, "ebm_ok") === 1,
       flowLr: fetches["flow_nll"] === undefined ? NaN : scalars["flow_lr"] ?? NaN,

@@ -32,10 +32,11 @@ function scheduledOf({ langevin }: Pick<CoopFlowConfig, "langevin">): Pick<Chain
 
 /** The compiled-in part of the Langevin chain. */
 export function chainConfigOf({ langevin }: CoopFlowConfig): ChainConfig {
-  const { steps, noise, moveClamp, range } = langevin;
+  const { steps, noise, metropolis, moveClamp, range } = langevin;
   return {
     steps,
     noise,
+    ...(metropolis ? { metropolis } : {}),
     ...scheduledOf({ langevin }),
     ...(moveClamp === "off" ? {} : { moveClamp }),
     ...(range === "off" ? {} : { range }),

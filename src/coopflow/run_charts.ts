@@ -42,6 +42,13 @@ export const CHARTS: readonly RunChart[] = [
     caption: "How far the Langevin chain moves proposals; images lie in [−1, 1]. Near 0 the chain does nothing.",
   },
   {
+    title: "Acceptance",
+    label: "share of the chain's moves",
+    keys: [["acceptance", "accepted"]],
+    caption:
+      "Metropolis adjustment: about 0.57 is best for long chains; near 0 the chain stands still, near 1 its steps are small.",
+  },
+  {
     title: "Gradient norms",
     label: "before clipping",
     log: true,

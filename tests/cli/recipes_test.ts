@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { readSafetensors } from "../../src/io/safetensors.ts";
-import { withFolder } from "../io/support.ts";
+import { namesIn, withFolder } from "../io/support.ts";
 import { type Ended, run, tinyFiles } from "./support.ts";
 
 /** Trains two iterations of the tiny model with some settings into `run`, and uses it with every command that runs a chain. */
@@ -25,6 +25,58 @@ async function imagesOf(folder: string): Promise<Uint8Array> {
   const { tensors } = await readSafetensors(`${folder}/images.safetensors`);
   return tensors.get("images")!.bytes;
 }
+
+describe("Metropolis adjustment", () => {
+  it("tells its acceptance in the metrics and the diagnosis, and resumes with the same bits", async () => {
+    await withFolder(async (folder) => {
+      const settings = [
+        "langevin.metropolis=true",
+        "langevin.schedule=linear",
+        "langevin.stepSize=0.6",
+        "langevin.sampleStepSize=0.6",
+      ];
+      const [, , diagnosed] = await trainAndUse(folder, settings);
+      const lines = (await Deno.readTextFile(`${folder}/run/metrics.jsonl`)).trim().split("\n").map((line) =>
+        JSON.parse(line)
+      );
+      for (const { acceptance } of lines) assert(acceptance > 0 && acceptance <= 1, `${acceptance}`);
+      const { chain } = JSON.parse(diagnosed!.out);
+      for (const { acceptance } of chain.rows) assert(acceptance >= 0 && acceptance <= 1, `${acceptance}`);
+      assertStringIncludes(await Deno.readTextFile(`${folder}/run/report.html`), "Acceptance");
+      const events = namesIn(`${folder}/run`).filter((name) => name.includes("tfevents"));
+      const text = new TextDecoder("latin1").decode(await Deno.readFile(`${folder}/run/${events[0]}`));
+      assertStringIncludes(text, "acceptance");
+
+      const go = (out: string, iterations: string) =>
+        run(folder, ["train", ...["--resume", out], "--iterations", iterations, "--quiet"]);
+      const all = await run(folder, [
+        "train",
+        ...await tinyFiles(folder),
+        ...settings.flatMap((text) => ["--set", text]),
+        "--iterations",
+        "4",
+        "--out",
+        "whole",
+        "--quiet",
+      ]);
+      assertEquals(all.code, 0, all.err);
+      assertEquals((await go("run", "4")).code, 0);
+      const ends = await Promise.all(["run", "whole"].map(async (name) => {
+        const { tensors } = await readSafetensors(`${folder}/${name}/checkpoints/iteration_4.safetensors`);
+        return [...tensors].map(([tensor, { bytes }]) => [tensor, bytes] as const);
+      }));
+      assertEquals(ends[0], ends[1]);
+    });
+  });
+
+  it("is refused without noise", async () => {
+    await withFolder(async (folder) => {
+      const { code, err } = await run(folder, ["train", "--preset", "digits", "--set", "langevin.metropolis=true"]);
+      assertEquals(code, 2);
+      assertStringIncludes(err, "langevin.noise: expected true with langevin.metropolis, found false");
+    });
+  });
+});
 
 describe("a schedule of the step size", () => {
   it("is used in learning, sampling, diagnosis and search; one that ends where it begins changes nothing", async () => {

@@ -26,6 +26,12 @@ const WRONG: readonly [name: string, input: unknown, field: string, message: str
   ["not a number", { training: { ebm: { lr: NaN } } }, "training.ebm.lr", "expected a number, found NaN"],
   ["a misspelt off", { langevin: { moveClamp: "of" } }, "langevin.moveClamp", 'expected a number or off, found "of"'],
   ["a schedule of another name", { langevin: { schedule: "cosine" } }, "langevin.schedule", "linear or geometric"],
+  [
+    "an adjustment of nothing",
+    { langevin: { metropolis: true } },
+    "langevin.noise",
+    "expected true with langevin.metropolis",
+  ],
   ["a range upside down", { langevin: { range: [1, -1] } }, "langevin.range", "expected [low, high]"],
   ["β = 1", { training: { flow: { betas: [1, 0.9] } } }, "training.flow.betas.0", "expected a number below 1, found 1"],
   ["chains of phase coop", { training: { chains: "persistent" } }, "training.chains", "expected noise in phase coop"],
@@ -66,6 +72,7 @@ describe("parseConfig", () => {
       scheduleEnd: 0.1,
       schedulePower: 0.55,
       noise: false,
+      metropolis: false,
       moveClamp: 0.1,
       range: [-1, 1],
     });

@@ -12,6 +12,7 @@ const FINE: IterationMetrics = {
   fData: 1.5,
   ebmLoss: 0.5,
   ebmNorm: 5,
+  acceptance: NaN,
   change: 0.2,
   flowUpdated: true,
   ebmUpdated: true,

@@ -24,7 +24,7 @@ export interface WatchedChainConfig {
  *
  * Feeds: `start`, `origin` [N,H,W,C], scalar `step_size`; with noise `key` u32[4] = (seed, part, index of the first sample, 0).
  * Fetches: `images` [N,H,W,C] after the last step; of where each step started from, [T,N]: `energy` f, `slope_norm`, `clamped_moves`,
- * `clamped_pixels`, `distance` from `origin`.
+ * `clamped_pixels`, `distance` from `origin` (, `accepted`: 1 if the step's move was, else 0, with Metropolis adjustment).
  */
 export function chain(config: WatchedChainConfig): ModelProgram {
   const g = new Graph();
@@ -44,5 +44,6 @@ export function chain(config: WatchedChainConfig): ModelProgram {
   g.fetch("clamped_moves", clampedMoves);
   g.fetch("clamped_pixels", clampedPixels);
   g.fetch("distance", distance);
+  if (run.accepted) g.fetch("accepted", run.accepted);
   return { graph: g, specs: energy.params.specs };
 }

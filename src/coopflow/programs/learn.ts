@@ -78,10 +78,10 @@ function assignSteps(
  *
  * Feeds: `data` [N,H,W,C] in [−1, 1]; `key` u32[4] (unless nothing is drawn); scalars `step_size`, `strict`, and for each model (`flow_`, `ebm_`)
  * `on` (1/0: whether to update it), `lr`, `c1` = 1/(1 − β1^t), `c2` = 1/(1 − β2^t), `clip`, `threshold` (∞ = none; the update needs a norm below it), `decay` (with averaging only);
- * `z`, `eps`, `noise` if given.
+ * `z`, `eps`, `noise`, `accept` if given.
  *
  * Fetches (scalars): `flow_nll`, `flow_norm`, `flow_norm_gains`, `flow_norm_rest`, `f_proposal`, `f_revised`, `f_data`, `ebm_loss`, `ebm_norm` (norms before
- * clipping), `change` = √mean (x̃ − x̂)², `finite` (1 if all of these are), `flow_ok`, `ebm_ok` (1 if the update was made); `proposals`, `images` if asked for.
+ * clipping), `change` = √mean (x̃ − x̂)², `acceptance` (share of the chain's moves, with Metropolis adjustment), `finite` (1 if all of these are), `flow_ok`, `ebm_ok` (1 if the update was made); `proposals`, `images` if asked for.
  *
  * Assigns: parameters `flow.…`, `ebm.…` (spectral norm's vectors too, one power iteration in front of all else), moments `adam.m.…`, `adam.v.…` (, averages `ema.…`). They keep their bits where `ok` is 0: when the model is off, a
  * value that the update uses is not finite, its norm (for the flow also the EBM's) is not below its threshold, or `strict` is 1 and anything at all is not finite.
@@ -149,6 +149,7 @@ export function learn(config: LearnConfig): ModelProgram {
     f_proposal: fProposal,
     ...ofEnergy.report,
     change,
+    ...(run.accepted ? { acceptance: scalar(mean(run.accepted)) } : {}),
     finite,
     ...(flowOk ? { flow_ok: flowOk } : {}),
     ebm_ok: energyOk,

@@ -37,12 +37,14 @@ export interface ChainConfig {
   readonly noise: boolean;
   readonly moveClamp?: number;
   readonly range?: readonly [low: number, high: number];
+  /** Metropolis adjustment; needs noise. */
+  readonly metropolis?: boolean;
   /** The feed `step_size` has one value for each step: [T]. */
   readonly scheduled?: boolean;
 }
 
-/** Draws that the host gives instead (feeds `z`, `eps`, `noise`), as comparisons with another program need. */
-export type GivenDraw = "z" | "eps" | "noise";
+/** Draws that the host gives instead (feeds `z`, `eps`, `noise`, `accept`), as comparisons with another program need. */
+export type GivenDraw = "z" | "eps" | "noise" | "accept";
 
 /** Which of the two models are taken from their moving averages. */
 export interface Averaged {
@@ -117,7 +119,7 @@ export function stepSizeFeed(g: Graph, { steps, scheduled = false }: Pick<ChainC
   return feed(g, "step_size", scheduled ? [steps] : []);
 }
 
-/** The options of a chain with the feed `step_size`, and the noise drawn from `key` or fed as `noise` [T,N,H,W,C]. */
+/** The options of a chain with the feed `step_size`, and the noise drawn from `key` or fed as `noise` [T,N,H,W,C] (and `accept` [T,N]). */
 export function chainOptions(
   key: () => Value,
   g: Graph,
@@ -127,11 +129,14 @@ export function chainOptions(
   given: readonly GivenDraw[] = [],
 ): LangevinOptions {
   const fed = chain.noise && given.includes("noise");
+  const uniformsFed = chain.metropolis === true && given.includes("accept");
+  const drawn = chain.noise && !fed || chain.metropolis === true && !uniformsFed;
   return {
     ...chain,
     stepSize: stepSizeFeed(g, chain),
     noise: fed ? feed(g, "noise", [chain.steps, ...shape]) : chain.noise,
     stream,
-    ...(chain.noise && !fed ? { key: key() } : {}),
+    ...(uniformsFed ? { metropolis: feed(g, "accept", [chain.steps, shape[0]!]) } : {}),
+    ...(drawn ? { key: key() } : {}),
   };
 }

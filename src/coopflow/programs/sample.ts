@@ -36,7 +36,7 @@ export interface SampleConfig extends ModelConfig {
 /**
  * N samples in evaluation mode; image n depends on (seed, first sample + n) alone.
  *
- * Feeds: `key` u32[4] = (seed, 0, index of the first sample, 0), `step_size`; `z`, `noise` if given.
+ * Feeds: `key` u32[4] = (seed, 0, index of the first sample, 0), `step_size`; `z`, `noise`, `accept` if given.
  * Fetches: `proposals`, `images` [N,H,W,C], `trajectory` [T,N,H,W,C] if asked for.
  */
 export function sample(config: SampleConfig): ModelProgram {
