@@ -112,7 +112,11 @@ const TRAINING = z.strictObject({
     clipBy: z.enum(["groups", "whole"]).default("groups")
       .describe("One norm for the gains and one for the others, or one for all"),
   }).prefault({}),
-  ebm: z.strictObject(optimizer({ betas: [0.5, 0.5], clip: "off" })).prefault({}),
+  ebm: z.strictObject({
+    ...optimizer({ betas: [0.5, 0.5], clip: "off" }),
+    magnitude: z.number().min(0).default(0)
+      .describe("α of α·(mean f(x̃)² + mean f(data)²), which holds energies near 0; it is added to the EBM's loss"),
+  }).prefault({}),
   averaging: z.strictObject({
     flow: AVERAGE().describe("Decay of the flow's moving averages, or off"),
     ebm: AVERAGE().describe("Decay of the EBM's moving averages, or off"),

@@ -17,6 +17,8 @@ export interface IterationMetrics {
   readonly fData: number;
   /** mean f(x̃) − mean f(data). */
   readonly ebmLoss: number;
+  /** α·(mean f(x̃)² + mean f(data)²), which the EBM's loss has beside it; with `training.ebm.magnitude` only. */
+  readonly ebmMagnitude: number;
   readonly ebmNorm: number;
   /** Root mean square of x̃ − x̂: how far the chain moves the proposals. */
   readonly change: number;

@@ -42,6 +42,7 @@ export function iterationEvent(
       fRevised: scalar(fetches, "f_revised"),
       fData: scalar(fetches, "f_data"),
       ebmLoss: scalar(fetches, "ebm_loss"),
+      ebmMagnitude: scalar(fetches, "ebm_magnitude"),
       ebmNorm: scalar(fetches, "ebm_norm"),
       change: scalar(fetches, "change"),
       acceptance: scalar(fetches, "acceptance"),

@@ -72,6 +72,7 @@ export function learnProgram(config: CoopFlowConfig, alone = false): ModelProgra
     chain: chainConfigOf(config),
     flowOptimizer: flowOptimizerOf(config),
     energyOptimizer: energyOptimizerOf(config),
+    magnitude: config.training.ebm.magnitude,
     recompute,
   });
 }

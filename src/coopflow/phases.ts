@@ -51,7 +51,12 @@ const BUILDERS: Readonly<Record<Phase, (setting: Setting) => void>> = {
   },
   ebm_update: ({ g, models, shape, config }) => {
     const optimizer = energyOptimizerOf(config);
-    const update = energyUpdate(models.energy, feed(g, "images", shape), feed(g, "data", shape));
+    const update = energyUpdate(
+      models.energy,
+      feed(g, "images", shape),
+      feed(g, "data", shape),
+      config.training.ebm.magnitude,
+    );
     applyUpdate(g, "ebm", update, yes(g), optimizer);
     g.fetch("loss", update.report["ebm_loss"] ?? yes(g));
   },

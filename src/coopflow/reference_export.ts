@@ -8,7 +8,7 @@ import type { Checkpoint } from "./checkpoint.ts";
 import { EBM_PREFIX, FLOW_PREFIX } from "./programs/program.ts";
 import { CONFIG_KEY } from "./reference_file.ts";
 import { referenceOrder } from "./reference_order.ts";
-import { learningRate } from "./schedule.ts";
+import { learningRate, type OptimizerSettings } from "./schedule.ts";
 import { modelStates, type StateSpec } from "./states.ts";
 
 /** How to export. */
@@ -100,7 +100,7 @@ function optimizers({ config, counters, values }: Learnt): [string, TorchValue][
       };
       return [i, new Map<string, TorchValue>([["step", step], ["exp_avg", moment("m")], ["exp_avg_sq", moment("v")]])];
     }));
-  const group = (optimizer: typeof ebm, step: number, decay: number, first: number, end: number): TorchValue =>
+  const group = (optimizer: OptimizerSettings, step: number, decay: number, first: number, end: number): TorchValue =>
     new Map<string, TorchValue>([
       ["lr", learningRate(optimizer, step, iterations)],
       ["betas", new TorchTuple(...optimizer.betas)],

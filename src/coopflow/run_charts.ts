@@ -26,7 +26,7 @@ export const CHARTS: readonly RunChart[] = [
   {
     title: "EBM loss",
     label: "mean f(revised) − mean f(data)",
-    keys: [["ebmLoss", "energy gap"]],
+    keys: [["ebmLoss", "energy gap"], ["ebmMagnitude", "magnitude term"]],
     caption: "Around 0 while the two agree; one that grows without end means that the EBM runs away.",
   },
   {

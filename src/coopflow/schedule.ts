@@ -19,7 +19,7 @@ export interface Counters {
 export const FRESH: Counters = { iteration: 0, flowUpdates: 0, ebmUpdates: 0, initialised: false };
 
 /** What the configuration says of either optimizer. */
-export type OptimizerSettings = CoopFlowConfig["training"]["ebm"];
+export type OptimizerSettings = Omit<CoopFlowConfig["training"]["ebm"], "magnitude">;
 
 /** Learning rate of update `i` (from 0) of `total`. */
 export function learningRate(optimizer: OptimizerSettings, i: number, total: number): number {

@@ -78,6 +78,23 @@ describe("Metropolis adjustment", () => {
   });
 });
 
+describe("magnitude of energies", () => {
+  it("is a figure of each iteration, and smaller when it is held down", async () => {
+    const magnitudes: number[] = [];
+    for (const alpha of ["1e-6", "1"]) {
+      await withFolder(async (folder) => {
+        const set = ["--set", `training.ebm.magnitude=${alpha}`, "--set", "training.ebm.lr=0.03"];
+        const args = ["train", ...await tinyFiles(folder), ...set, "--iterations", "40", "--out", "run", "--quiet"];
+        const { code, err } = await run(folder, args);
+        assertEquals(code, 0, err);
+        const last = (await Deno.readTextFile(`${folder}/run/metrics.jsonl`)).trim().split("\n").at(-1)!;
+        magnitudes.push(JSON.parse(last).ebmMagnitude / Number(alpha));
+      });
+    }
+    assert(magnitudes[1]! < magnitudes[0]! / 2, `${magnitudes}`);
+  });
+});
+
 describe("a schedule of the step size", () => {
   it("is used in learning, sampling, diagnosis and search; one that ends where it begins changes nothing", async () => {
     const all: Uint8Array[] = [];

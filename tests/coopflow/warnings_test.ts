@@ -13,6 +13,7 @@ const FINE: IterationMetrics = {
   ebmLoss: 0.5,
   ebmNorm: 5,
   acceptance: NaN,
+  ebmMagnitude: NaN,
   change: 0.2,
   flowUpdated: true,
   ebmUpdated: true,

@@ -41,6 +41,8 @@ export interface LearnConfig extends ModelConfig {
   readonly chain?: ChainConfig;
   readonly flowOptimizer?: FlowOptimizerConfig;
   readonly energyOptimizer?: OptimizerConfig;
+  /** α of {@linkcode energyUpdate}. Default 0. */
+  readonly magnitude?: number;
   /** Draws that the host feeds. */
   readonly given?: readonly GivenDraw[];
   /** Whether the flow's update computes the insides of coupling layers again in its backward pass. */
@@ -74,13 +76,13 @@ function assignSteps(
 
 /**
  * z ~ N(0, I) → proposal x̂ = g(z), dropout on → T Langevin steps with the current θ → x̃ → one Adam step of the flow on −mean log q(x̃), dropout on →
- * one Adam step of the EBM on mean f(x̃) − mean f(data). All see the parameters from before the iteration. Without `flowUpdate` all `flow_…` are left out.
+ * one Adam step of the EBM on mean f(x̃) − mean f(data) (+ α·(mean f(x̃)² + mean f(data)²)). All see the parameters from before the iteration. Without `flowUpdate` all `flow_…` are left out.
  *
  * Feeds: `data` [N,H,W,C] in [−1, 1]; `key` u32[4] (unless nothing is drawn); scalars `step_size`, `strict`, and for each model (`flow_`, `ebm_`)
  * `on` (1/0: whether to update it), `lr`, `c1` = 1/(1 − β1^t), `c2` = 1/(1 − β2^t), `clip`, `threshold` (∞ = none; the update needs a norm below it), `decay` (with averaging only);
  * `z`, `eps`, `noise`, `accept` if given.
  *
- * Fetches (scalars): `flow_nll`, `flow_norm`, `flow_norm_gains`, `flow_norm_rest`, `f_proposal`, `f_revised`, `f_data`, `ebm_loss`, `ebm_norm` (norms before
+ * Fetches (scalars): `flow_nll`, `flow_norm`, `flow_norm_gains`, `flow_norm_rest`, `f_proposal`, `f_revised`, `f_data`, `ebm_loss` (, `ebm_magnitude`), `ebm_norm` (norms before
  * clipping), `change` = √mean (x̃ − x̂)², `acceptance` (share of the chain's moves, with Metropolis adjustment), `finite` (1 if all of these are), `flow_ok`, `ebm_ok` (1 if the update was made); `proposals`, `images` if asked for.
  *
  * Assigns: parameters `flow.…`, `ebm.…` (spectral norm's vectors too, one power iteration in front of all else), moments `adam.m.…`, `adam.v.…` (, averages `ema.…`). They keep their bits where `ok` is 0: when the model is off, a
@@ -112,7 +114,7 @@ export function learn(config: LearnConfig): ModelProgram {
 
   const noise = both && given.includes("eps") ? feed(g, "eps", shape) : undefined;
   const ofFlow = both ? flowUpdate(flow, pass("update/"), revised, noise, flowOptimizer) : undefined;
-  const ofEnergy = energyUpdate(energy, revised, data);
+  const ofEnergy = energyUpdate(energy, revised, data, config.magnitude);
 
   const { f_revised: fRevised, f_data: fData } = ofEnergy.report;
   const energyFinite = allFinite([change, fRevised!, fData!, ofEnergy.norm]);

@@ -2,7 +2,7 @@
 import { grad } from "../../autodiff/grad.ts";
 import type { EnergyNetwork } from "../../energy/config.ts";
 import { type FlowPlusPlus, nll } from "../../flow/flow_plus_plus.ts";
-import { concat, map, mul, scalar, slice, sub, sum } from "../../graph/build.ts";
+import { add, concat, map, mul, scalar, slice, sub, sum, sumSquares } from "../../graph/build.ts";
 import { E, type Expr } from "../../graph/expr.ts";
 import type { Graph, Value } from "../../graph/graph.ts";
 import type { Context } from "../../nn/context.ts";
@@ -77,24 +77,34 @@ export function flowUpdate(
 }
 
 /**
- * EBM loss mean f(revised) − mean f(data) and its gradients; `revised` and `data` are of one shape. Feed `ebm_clip`.
- * Reports `f_revised`, `f_data`, `ebm_loss`, `ebm_norm`.
+ * EBM loss mean f(revised) − mean f(data) + α·(mean f(revised)² + mean f(data)²) and its gradients; `revised` and `data` are of one shape. Feed `ebm_clip`.
+ * Reports `f_revised`, `f_data`, `ebm_loss` (without the last term), `ebm_norm`, and with α the last term as `ebm_magnitude`.
+ *
+ * @param magnitude α: how much energies are held near 0 (Du and Mordatch: "Implicit generation and modeling with energy-based models", 2019)
  */
-export function energyUpdate(energy: EnergyNetwork, revised: Value, data: Value): Update {
+export function energyUpdate(energy: EnergyNetwork, revised: Value, data: Value, magnitude = 0): Update {
   const g = revised.graph;
   const n = revised.shape[0]!;
   const params = energy.params.trainable;
   // One pass over both batches: weights are transformed and streamed once, and no gradients need to be added up.
   const f = energy.forward(concat([revised, data], 0));
   const sums = [slice(f, 0, 0, n), slice(f, 0, n, 2 * n)].map((part) => scalar(sum(part)));
+  const penalty = magnitude === 0 ? undefined : mul(scalar(sumSquares(f)), magnitude);
   // Of the sums, not the means: the gradient of a constant added to all energies is then a sum of ones and minus ones, which
   // cancels exactly whatever n is (Adam would blow up any rounding noise to whole steps).
-  const gradients = grad(sub(sums[0]!, sums[1]!), params.map((p) => p.value));
+  const difference = sub(sums[0]!, sums[1]!);
+  const gradients = grad(penalty ? add(difference, penalty) : difference, params.map((p) => p.value));
   const [ofRevised, ofData] = sums.map((s) => mul(s, 1 / n));
   const norm = mul(globalNorm(gradients), 1 / n);
   const factor = mul(clipFactor(norm, scalarFeed(g, "ebm_clip")), 1 / n);
   const parts = params.map((param, i) => ({ param, gradient: gradients[i]!, factor }));
-  const report = { f_revised: ofRevised!, f_data: ofData!, ebm_loss: sub(ofRevised!, ofData!), ebm_norm: norm };
+  const report = {
+    f_revised: ofRevised!,
+    f_data: ofData!,
+    ebm_loss: sub(ofRevised!, ofData!),
+    ...(penalty ? { ebm_magnitude: mul(penalty, 1 / n) } : {}),
+    ebm_norm: norm,
+  };
   return { report, norm, parts };
 }
 
