@@ -110,7 +110,8 @@ describe("a value that is not finite", () => {
         const { config, counters, values } = await learnt(given, images);
         using engine = Engine.open(THREADS, modelStates(config).all, ({ name }) => values.get(name));
         const program = await engine.program("learn", { kind: "learn", config });
-        const feeds = { data: readImages(images, 0, 2), key: Uint32Array.of(0, 0, 0, 0) };
+        const step_size = config.langevin.stepSize;
+        const feeds = { step_size, data: readImages(images, 0, 2), key: Uint32Array.of(0, 0, 0, 0) };
         assertEquals(
           await engine.watch(program, { ...learnScalars(config, counters), ...feeds }, undefined),
           undefined,
