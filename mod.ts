@@ -72,10 +72,10 @@ export type { ExportOptions } from "./src/coopflow/reference_export.ts";
 export { measure } from "./src/coopflow/report.ts";
 export type { MeasureOptions } from "./src/coopflow/report.ts";
 export { evaluate } from "./src/coopflow/evaluation.ts";
-export type { Distances, EvaluateOptions, Evaluation, Generated, NearestImages } from "./src/coopflow/evaluation.ts";
+export type { Distances, EvaluateOptions, Evaluation, NearestImages } from "./src/coopflow/evaluation.ts";
 export { evaluationPage } from "./src/coopflow/evaluation_page.ts";
 export { METRICS } from "./src/coopflow/metric_names.ts";
-export type { Metric } from "./src/coopflow/metric_names.ts";
+export type { Generated, Metric } from "./src/coopflow/metric_names.ts";
 export { LIBRARY_VERSION } from "./src/coopflow/version.ts";
 
 // ---- data
@@ -98,6 +98,7 @@ export { kernelDistance, subsetKernelDistance } from "./src/metrics/kernel_dista
 export type { SubsetDistance } from "./src/metrics/kernel_distance.ts";
 export { manifold, manifoldParts, nearest } from "./src/metrics/neighbours.ts";
 export type { Manifold, ManifoldParts, Nearest } from "./src/metrics/neighbours.ts";
+export type { Products, Rows } from "./src/metrics/products.ts";
 export { FeatureFile, featureSet } from "./src/metrics/features.ts";
 export type { FeatureSet } from "./src/metrics/features.ts";
 export { pixelFeatures } from "./src/metrics/extractors.ts";

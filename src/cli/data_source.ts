@@ -110,6 +110,8 @@ export interface GivenImages extends Disposable {
   readonly data: Dataset;
   /** Which part of the data set they are. */
   readonly part: keyof Split;
+  /** Those to learn from. */
+  readonly train: Dataset;
 }
 
 /**
@@ -132,7 +134,7 @@ export async function givenImages(
   try {
     const data = opened[part] ?? opened.train;
     checkDataset(config, data);
-    return { data, part: opened[part] === undefined ? "train" : part, [Symbol.dispose]: close };
+    return { data, part: opened[part] === undefined ? "train" : part, train: opened.train, [Symbol.dispose]: close };
   } catch (error) {
     close();
     throw error;

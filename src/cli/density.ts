@@ -63,9 +63,13 @@ export async function densityCommand(run: string, options: DensityCommandOptions
   return 0;
 }
 
-async function otherImages(config: CoopFlowConfig, name: string, data: Dataset): Promise<GivenImages> {
+async function otherImages(
+  config: CoopFlowConfig,
+  name: string,
+  data: Dataset,
+): Promise<Pick<GivenImages, "data"> & Disposable> {
   const made = name === "noise" ? uniformNoise(data) : name === "inverted" ? invertedImages(data) : undefined;
-  if (made !== undefined) return { data: made, part: "heldout", [Symbol.dispose]: () => {} };
+  if (made !== undefined) return { data: made, [Symbol.dispose]: () => {} };
   return await givenImages(config, name);
 }
 

@@ -55,7 +55,6 @@ export async function evaluateCommand(run: string, options: EvaluateCommandOptio
   const config = await findConfig(run);
   const known = statistics === undefined ? undefined : await readStatistics(statistics);
   using given = await givenImages(config, data);
-  using train = await givenImages(config, data, "train");
   const reference = firstPart(given.data, usedImages(given.data, real, "--real"));
   await using model = await openModel(run, deviceOptions(options), (line) => console.error(line));
   await using networks = new AsyncDisposableStack();
@@ -68,7 +67,7 @@ export async function evaluateCommand(run: string, options: EvaluateCommandOptio
     liveParameters,
     signal: interruption.signal,
     // Without held-out images it is not known which ones the model has seen.
-    ...(given.part === "train" ? {} : { train: train.data }),
+    ...(given.part === "train" ? {} : { train: given.train }),
     ...(count === undefined ? {} : { count }),
     ...(known === undefined ? {} : { statistics: known }),
     onProgress: (what, done, total) => rates.update(what, done, total),

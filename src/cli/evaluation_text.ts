@@ -1,6 +1,7 @@
 /** An evaluation in words and as JSON. */
-import { type Distances, type Evaluation, GENERATED } from "../coopflow/evaluation.ts";
+import type { Distances, Evaluation } from "../coopflow/evaluation.ts";
 import { distanceTable, manifoldNote } from "../coopflow/evaluation_table.ts";
+import { GENERATED } from "../coopflow/metric_names.ts";
 import { shownInterval } from "../metrics/bootstrap.ts";
 import { textTable } from "./text_table.ts";
 

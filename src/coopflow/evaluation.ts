@@ -7,6 +7,7 @@ import { type FeatureExtractor, pixelFeatures } from "../metrics/extractors.ts";
 import { FeatureFile, type FeatureSet, firstOf } from "../metrics/features.ts";
 import type { Moments } from "../metrics/moments.ts";
 import { nearest } from "../metrics/neighbours.ts";
+import type { Products } from "../metrics/products.ts";
 import {
   frechetInterval,
   kernelInterval,
@@ -16,14 +17,11 @@ import {
   type Resampled,
   resampled,
 } from "../metrics/set_distances.ts";
-import { type Metric, METRICS } from "./metric_names.ts";
+import { GENERATED, type Generated, type Metric, METRICS } from "./metric_names.ts";
 import type { CoopFlow } from "./model.ts";
+import { displayedEvaluation } from "./notebook.ts";
+import { PairProducts } from "./pair_products.ts";
 import { RECONSTRUCTION } from "./search.ts";
-
-/** What is compared with real images. */
-export const GENERATED = ["noise", "proposals", "revised"] as const;
-/** @see {@linkcode GENERATED} */
-export type Generated = typeof GENERATED[number];
 
 /** Options of {@linkcode evaluate}. */
 export interface EvaluateOptions {
@@ -147,6 +145,8 @@ export async function evaluate(
 
   const distances: Distances[] = [];
   let realMoments: Moments | undefined;
+  using pairs = PairProducts.open({ device: "cpu", threads: model.device.threads });
+  const { products } = pairs;
   if (has("distances") || has("manifold")) {
     for (const [e, extractor] of all.entries()) {
       const real = sets.real[e]!;
@@ -156,8 +156,8 @@ export async function evaluate(
         ? exact ?? resampled(real, options.resamples)
         : undefined;
       if (isStated && moments !== undefined) realMoments = "moments" in moments ? moments.moments : moments;
-      const size = { k: neighbours, most: MOST_COMPARED };
-      const balls = has("manifold") ? { ...size, radii: manifoldRadii(real, size) } : undefined;
+      const size = { k: neighbours, most: MOST_COMPARED, products };
+      const balls = has("manifold") ? { ...size, radii: await manifoldRadii(real, size) } : undefined;
       for (const [g, generated] of GENERATED.entries()) {
         options.onProgress?.(`distances of ${extractor.name}`, g, GENERATED.length);
         options.signal?.throwIfAborted();
@@ -169,8 +169,9 @@ export async function evaluate(
           generated,
           count,
           real: real.count,
-          ...measured(sets[generated][e]!, real, moments, {
+          ...await measured(sets[generated][e]!, real, moments, {
             seed,
+            products,
             resamples: options.resamples,
             balls,
           }),
@@ -180,7 +181,7 @@ export async function evaluate(
     }
   }
   const { train } = options;
-  return {
+  return displayedEvaluation({
     iteration: model.counters.iteration,
     seed,
     reference: { name: reference.name, count: reference.count },
@@ -189,28 +190,29 @@ export async function evaluate(
     ...(realMoments === undefined ? {} : { statistics: realMoments }),
     ...(has("energies") ? { energies: scores.energies } : {}),
     ...(has("nearest") && train !== undefined
-      ? { nearest: await neighboursOf(train, sets, all[0]!, scores.shown, seed) }
+      ? { nearest: await neighboursOf(train, sets, all[0]!, scores.shown, { seed, products }) }
       : {}),
     ...(has("reconstruction") ? { reconstruction: await reconstruction(model, reference, { ...options, seed }) } : {}),
-  };
+  });
 }
 
-function measured(
+async function measured(
   set: FeatureSet,
   real: FeatureSet,
   moments: Resampled | Moments | undefined,
-  { seed, resamples, balls }: {
+  { seed, resamples, balls, products }: {
     readonly seed: number;
+    readonly products: Products;
     readonly resamples: number | undefined;
     readonly balls: { readonly k: number; readonly most: number; readonly radii: Float64Array } | undefined;
   },
-): Pick<Distances, "frechet" | "kernel" | "manifold"> {
+): Promise<Pick<Distances, "frechet" | "kernel" | "manifold">> {
   return {
     ...(moments === undefined ? {} : {
       frechet: frechetInterval(resampled(set, resamples), moments, seed, resamples),
-      kernel: kernelInterval(set, real, seed),
+      kernel: await kernelInterval(set, real, seed, products),
     }),
-    ...(balls === undefined ? {} : { manifold: manifoldIntervals(set, real, { ...balls, seed }, balls.radii) }),
+    ...(balls === undefined ? {} : { manifold: await manifoldIntervals(set, real, { ...balls, seed }, balls.radii) }),
   };
 }
 
@@ -276,7 +278,7 @@ async function neighboursOf(
   sets: Readonly<Record<"real" | Generated, Spilled>>,
   pixels: FeatureExtractor,
   shown: Float32Array<ArrayBuffer>,
-  seed: number,
+  { seed, products }: { readonly seed: number; readonly products: Products },
 ): Promise<NearestImages> {
   using seen = FeatureFile.create(pixels.dimension);
   for (let first = 0; first < train.count; first += READ_AT_ONCE) {
@@ -284,10 +286,8 @@ async function neighboursOf(
     seen.append(await pixels.extract(readImages(train, first, n), n));
   }
   const [revised, real] = [sets.revised[0]!, sets.real[0]!];
-  const [found, ofHeldout] = [
-    nearest(firstOf(revised, MOST_NEAREST), seen),
-    nearest(firstOf(real, MOST_NEAREST), seen),
-  ];
+  const found = await nearest(firstOf(revised, MOST_NEAREST), seen, products);
+  const ofHeldout = await nearest(firstOf(real, MOST_NEAREST), seen, products);
   const size = imageElements(train);
   const count = shown.length / size;
   const neighbours = new Float32Array(count * size);

@@ -7,8 +7,9 @@ import type { Html } from "../report/html.ts";
 import { imageFigure } from "../report/image.ts";
 import { columns, page, paragraph, section } from "../report/page.ts";
 import { table, type Tile, tiles } from "../report/table.ts";
-import { type Distances, type Evaluation, GENERATED } from "./evaluation.ts";
+import type { Distances, Evaluation } from "./evaluation.ts";
 import { distanceTable, manifoldNote } from "./evaluation_table.ts";
+import { GENERATED } from "./metric_names.ts";
 
 /** What each kind of images is called. */
 const KINDS = {

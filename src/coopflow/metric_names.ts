@@ -3,3 +3,8 @@ export const METRICS = ["likelihood", "distances", "manifold", "energies", "near
 
 /** @see {@linkcode METRICS} */
 export type Metric = typeof METRICS[number];
+
+/** What is compared with real images. */
+export const GENERATED = ["noise", "proposals", "revised"] as const;
+/** @see {@linkcode GENERATED} */
+export type Generated = typeof GENERATED[number];

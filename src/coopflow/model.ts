@@ -23,6 +23,15 @@ import { checkDataset, checkImages } from "./inference.ts";
 import { inpaintImages, type InpaintOptions } from "./inpaint.ts";
 import { interpolateImages, type InterpolateOptions, type Interpolation } from "./interpolate.ts";
 import { iterationEvent, nextCounters } from "./iteration.ts";
+import {
+  displayedChain,
+  displayedDensities,
+  displayedEvent,
+  displayedFound,
+  displayedInterpolation,
+  displayedSamples,
+  displayedTrajectories,
+} from "./notebook.ts";
 import { firstNotFinite, largestParameter, notFiniteError } from "./not_finite.ts";
 import {
   drawSamples,
@@ -160,10 +169,10 @@ export class CoopFlow implements AsyncDisposable {
     try {
       this.#config = { ...this.#config, training: { ...this.#config.training, iterations } };
       if (this.#counters.iteration < iterations) {
-        yield await this.#setUp(train, signal);
-        yield* this.#iterate(train, profile, signal);
+        yield displayedEvent(await this.#setUp(train, signal));
+        for await (const event of this.#iterate(train, profile, signal)) yield displayedEvent(event);
       }
-      yield { type: "finished", iteration: this.#counters.iteration };
+      yield displayedEvent({ type: "finished", iteration: this.#counters.iteration });
     } finally {
       this.#learning = false;
     }
@@ -263,7 +272,7 @@ export class CoopFlow implements AsyncDisposable {
    */
   async sample(count: number, options: SampleOptions = {}): Promise<Samples> {
     this.#expectInitialised("sample");
-    return await drawSamples(this.#engine, this.#config, count, options);
+    return displayedSamples(await drawSamples(this.#engine, this.#config, count, options));
   }
 
   /**
@@ -276,13 +285,13 @@ export class CoopFlow implements AsyncDisposable {
    */
   async *samples(count: number, options: SampleOptions = {}): AsyncGenerator<SampleBatch, void, void> {
     this.#expectInitialised("samples");
-    yield* sampleBatches(this.#engine, this.#config, count, options);
+    for await (const batch of sampleBatches(this.#engine, this.#config, count, options)) yield displayedSamples(batch);
   }
 
   /** The images of {@linkcode sample} with every state of their chains: the proposal first, then one after each Langevin step. */
   async trajectories(count: number, options: SampleOptions = {}): Promise<Trajectories> {
     this.#expectInitialised("trajectories");
-    return await drawTrajectories(this.#engine, this.#config, count, options);
+    return displayedTrajectories(await drawTrajectories(this.#engine, this.#config, count, options));
   }
 
   /**
@@ -293,13 +302,13 @@ export class CoopFlow implements AsyncDisposable {
   async density(images: Float32Array, options: DensityOptions = {}): Promise<Densities> {
     this.#expectInitialised("density");
     checkImages(this.#config, images);
-    return await scoreImages(this.#engine, this.#config, images, options);
+    return displayedDensities(await scoreImages(this.#engine, this.#config, images, options));
   }
 
   /** What Langevin chains of any length do, step by step, starting from the proposals of {@linkcode sample}. */
   async chain(count: number, options: ChainOptions = {}): Promise<ChainDiagnostics> {
     this.#expectInitialised("chain");
-    return await watchChains({ engine: this.#engine, config: this.#config }, count, options);
+    return displayedChain(await watchChains({ engine: this.#engine, config: this.#config }, count, options));
   }
 
   /**
@@ -327,7 +336,7 @@ export class CoopFlow implements AsyncDisposable {
   async reconstruct(images: Float32Array, options: SearchOptions = {}): Promise<Found> {
     this.#expectInitialised("reconstruct");
     checkImages(this.#config, images);
-    return await reconstructImages({ engine: this.#engine, config: this.#config }, images, options);
+    return displayedFound(await reconstructImages({ engine: this.#engine, config: this.#config }, images, options));
   }
 
   /**
@@ -344,7 +353,8 @@ export class CoopFlow implements AsyncDisposable {
   ): Promise<Found> {
     this.#expectInitialised("inpaint");
     checkImages(this.#config, images);
-    return await inpaintImages({ engine: this.#engine, config: this.#config }, images, hidden, options);
+    const model = { engine: this.#engine, config: this.#config };
+    return displayedFound(await inpaintImages(model, images, hidden, options));
   }
 
   /**
@@ -354,7 +364,8 @@ export class CoopFlow implements AsyncDisposable {
   async interpolate(between: Float32Array | number, options: InterpolateOptions = {}): Promise<Interpolation> {
     this.#expectInitialised("interpolate");
     if (typeof between !== "number") checkImages(this.#config, between);
-    return await interpolateImages({ engine: this.#engine, config: this.#config }, between, options);
+    const model = { engine: this.#engine, config: this.#config };
+    return displayedInterpolation(await interpolateImages(model, between, options));
   }
 
   /** Which networks have averaged parameters, which samples are drawn from by default. */

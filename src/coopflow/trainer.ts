@@ -19,6 +19,7 @@ import { checkDataset } from "./inference.ts";
 import { CoopFlow, type FitOptions } from "./model.ts";
 import { isMeasurable, measure } from "./report.ts";
 import type { Reading, RunDirectory, RunEnvironment } from "./run_directory.ts";
+import { displayedEvent } from "./notebook.ts";
 import { RunLog } from "./run_log.ts";
 import { LIBRARY_VERSION } from "./version.ts";
 
@@ -50,6 +51,10 @@ const PICTURE_IMAGES = 64;
  * @throws {CheckpointError} if there are checkpoints, all of them damaged or of another architecture
  */
 export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, void, void> {
+  for await (const event of learn(options)) yield displayedEvent(event);
+}
+
+async function* learn(options: TrainOptions): AsyncGenerator<TrainEvent, void, void> {
   const { run, config, data, signal } = options;
   checkDataset(config, data.train);
   const began = await begin(options);

@@ -2,8 +2,8 @@
 
 import { DataError } from "../errors.ts";
 import { permutation } from "../random.ts";
-import { BLOCK, blocks, chosen, expectOneDimension, type FeatureSet } from "./features.ts";
-import { dot } from "./linear_algebra.ts";
+import { blocks, chosen, expectOneDimension, type FeatureSet } from "./features.ts";
+import { exactProducts, PAIR_BLOCK, type Products, type Rows } from "./products.ts";
 
 /** Mean and standard deviation over subsets. */
 export interface SubsetDistance {
@@ -22,80 +22,76 @@ export interface SubsetDistance {
  * @returns the distance; around 0, and below it too, for sets of one distribution
  * @throws {DataError} if dimensions differ or a set has fewer than 2 vectors
  */
-export function kernelDistance(a: FeatureSet, b: FeatureSet): number {
+export async function kernelDistance(
+  a: FeatureSet,
+  b: FeatureSet,
+  products: Products = exactProducts,
+): Promise<number> {
   expectOneDimension(a, b);
   const few = [a, b].find(({ count }) => count < 2);
   if (few !== undefined) throw new DataError(`a kernel distance needs at least 2 samples, got ${few.count}`);
-  const own = (set: FeatureSet): number => 2 * pairSum(set) / (set.count * (set.count - 1));
-  return own(a) + own(b) - 2 * kernelSum(a, b) / (a.count * b.count);
+  const own = async (set: FeatureSet): Promise<number> =>
+    2 * await pairSum(set, products) / (set.count * (set.count - 1));
+  return await own(a) + await own(b) - 2 * await kernelSum(a, b, products) / (a.count * b.count);
 }
 
 /**
  * The mean of {@linkcode kernelDistance} over random subsets, and its standard deviation, as KID is usually reported: the
  * cost does not grow with the sets.
  */
-export function subsetKernelDistance(
+export async function subsetKernelDistance(
   a: FeatureSet,
   b: FeatureSet,
-  { subsets = 100, size = 1000, seed = 0 }: { subsets?: number; size?: number; seed?: number } = {},
-): SubsetDistance {
+  { subsets = 100, size = 1000, seed = 0, products = exactProducts }: {
+    subsets?: number;
+    size?: number;
+    seed?: number;
+    products?: Products;
+  } = {},
+): Promise<SubsetDistance> {
   const n = Math.min(size, a.count, b.count);
   const draw = (set: FeatureSet, name: string, i: number): FeatureSet =>
     chosen(set, permutation(seed, `kernel distance ${name}`, i, set.count).subarray(0, n));
-  const values = Array.from({ length: subsets }, (_, i) => kernelDistance(draw(a, "a", i), draw(b, "b", i)));
+  const values: number[] = [];
+  for (let i = 0; i < subsets; i++) values.push(await kernelDistance(draw(a, "a", i), draw(b, "b", i), products));
   const mean = values.reduce((sum, value) => sum + value, 0) / subsets;
   const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
   return { mean, deviation: Math.sqrt(squares / Math.max(1, subsets - 1)), subsets, size: n };
 }
 
-function kernel(product: number, d: number): number {
-  return (product / d + 1) ** 3;
-}
-
 /** Σᵢⱼ k(aᵢ, bⱼ) */
-function kernelSum(a: FeatureSet, b: FeatureSet): number {
+async function kernelSum(a: FeatureSet, b: FeatureSet, products: Products): Promise<number> {
   let sum = 0;
-  for (const [firstA, nA] of blocks(a.count)) {
-    const x = Float64Array.from(a.read(firstA, nA));
-    for (const [firstB, nB] of blocks(b.count)) {
-      const y = Float64Array.from(b.read(firstB, nB));
-      for (let i = 0; i < nA; i++) sum += rowSum(x, i, y, 0, nB, a.dimension);
+  for (const [firstA, nA] of blocks(a.count, PAIR_BLOCK)) {
+    const x = a.read(firstA, nA);
+    for (const [firstB, nB] of blocks(b.count, PAIR_BLOCK)) {
+      sum += kernels(await products(x, b.read(firstB, nB), a.dimension), a.dimension);
     }
   }
   return sum;
 }
 
 /** Σ_{i<j} k(xᵢ, xⱼ): the kernel is symmetric, so each pair counts once. */
-function pairSum(set: FeatureSet): number {
+async function pairSum(set: FeatureSet, products: Products): Promise<number> {
+  const { count, dimension: d } = set;
   let sum = 0;
-  for (const [firstA, nA] of blocks(set.count)) {
-    const x = Float64Array.from(set.read(firstA, nA));
-    for (let i = 0; i < nA; i++) sum += rowSum(x, i, x, i + 1, nA, set.dimension);
-    for (let firstB = firstA + nA; firstB < set.count; firstB += BLOCK) {
-      const nB = Math.min(BLOCK, set.count - firstB);
-      const y = Float64Array.from(set.read(firstB, nB));
-      for (let i = 0; i < nA; i++) sum += rowSum(x, i, y, 0, nB, set.dimension);
+  for (const [first, n] of blocks(count, PAIR_BLOCK)) {
+    const x = set.read(first, n);
+    const own = await products(x, x, d);
+    for (let i = 0; i < n; i++) sum += kernels(own.subarray(i * n + i + 1, (i + 1) * n), d);
+    for (let second = first + n; second < count; second += PAIR_BLOCK) {
+      sum += kernels(await products(x, set.read(second, Math.min(PAIR_BLOCK, count - second)), d), d);
     }
   }
   return sum;
 }
 
-/** Σ k(xᵢ, yⱼ) over begin ≤ j < end; four products at a time, as one alone waits for memory. */
-function rowSum(x: Float64Array, i: number, y: Float64Array, begin: number, end: number, d: number): number {
+/** Σ k over products of pairs. */
+function kernels(products: Rows, d: number): number {
   let sum = 0;
-  let j = begin;
-  for (; j + 3 < end; j += 4) {
-    const [y0, y1, y2, y3] = [j * d, (j + 1) * d, (j + 2) * d, (j + 3) * d];
-    let [p0, p1, p2, p3] = [0, 0, 0, 0];
-    for (let l = 0, at = i * d; l < d; l++, at++) {
-      const value = x[at]!;
-      p0 += value * y[y0 + l]!;
-      p1 += value * y[y1 + l]!;
-      p2 += value * y[y2 + l]!;
-      p3 += value * y[y3 + l]!;
-    }
-    sum += kernel(p0, d) + kernel(p1, d) + kernel(p2, d) + kernel(p3, d);
+  for (let i = 0; i < products.length; i++) {
+    const base = products[i]! / d + 1;
+    sum += base * base * base;
   }
-  for (; j < end; j++) sum += kernel(dot(x, i * d, y, j * d, d), d);
   return sum;
 }

@@ -2,7 +2,7 @@
 
 import { DataError } from "../errors.ts";
 import { blocks, expectOneDimension, type FeatureSet } from "./features.ts";
-import { dot } from "./linear_algebra.ts";
+import { exactProducts, PAIR_BLOCK, type Products, type Rows } from "./products.ts";
 
 /** How far and which. */
 export interface Nearest {
@@ -36,23 +36,32 @@ export interface ManifoldParts {
 }
 
 /** The nearest vector of `set` for each of `queries`. Throws DataError if dimensions differ or a set is empty. */
-export function nearest(queries: FeatureSet, set: FeatureSet): Nearest {
+export async function nearest(
+  queries: FeatureSet,
+  set: FeatureSet,
+  products: Products = exactProducts,
+): Promise<Nearest> {
   expectOneDimension(queries, set);
   if (queries.count < 1 || set.count < 1) throw new DataError("nearest neighbours of an empty set do not exist");
-  const distances = new Float64Array(queries.count).fill(Infinity);
+  const least = new Float64Array(queries.count).fill(Infinity);
   const indices = new Uint32Array(queries.count);
-  eachDistance(queries, set, (i, j, squared) => {
-    if (squared < distances[i]!) [distances[i], indices[i]] = [squared, j];
+  await eachDistance(queries, set, products, (i, j, squared) => {
+    if (squared < least[i]!) [least[i], indices[i]] = [squared, j];
   });
-  return { distances: distances.map(Math.sqrt), indices };
+  // Once more by itself: of vectors that are nearly the same, sums of squares leave little but rounding.
+  return { distances: least.map((_, i) => distance(queries, i, set, indices[i]!)), indices };
 }
 
 /** Squared distance of each vector to its k-th nearest other one. Throws DataError unless there are more than k. */
-export function neighbourRadii(set: FeatureSet, k: number): Float64Array {
+export async function neighbourRadii(
+  set: FeatureSet,
+  k: number,
+  products: Products = exactProducts,
+): Promise<Float64Array> {
   if (set.count <= k) throw new DataError(`the ${k} nearest neighbours need more than ${k} samples, got ${set.count}`);
   // Of each vector, the k smallest so far in rising order.
   const smallest = new Float64Array(set.count * k).fill(Infinity);
-  eachDistance(set, set, (i, j, squared) => {
+  await eachDistance(set, set, products, (i, j, squared) => {
     const end = i * k + k - 1;
     if (i === j || squared >= smallest[end]!) return;
     let at = end;
@@ -66,20 +75,21 @@ export function neighbourRadii(set: FeatureSet, k: number): Float64Array {
  * Who lies in whose ball, a vector's ball reaching to its k-th nearest neighbour in its own set: what improved precision and
  * recall (Kynkäänniemi et al., NeurIPS 2019) and density and coverage (Naeem et al., ICML 2020) count.
  *
- * @param ofReal the real set's {@linkcode neighbourRadii}, where it is used more than once
+ * @param options.ofReal the real set's {@linkcode neighbourRadii}, where it is used more than once
  */
-export function manifoldParts(
+export async function manifoldParts(
   generated: FeatureSet,
   real: FeatureSet,
   k: number,
-  ofReal: Float64Array = neighbourRadii(real, k),
-): ManifoldParts {
+  { ofReal, products = exactProducts }: { ofReal?: Float64Array | undefined; products?: Products } = {},
+): Promise<ManifoldParts> {
   expectOneDimension(generated, real);
-  const ofGenerated = neighbourRadii(generated, k);
+  const radii = ofReal ?? await neighbourRadii(real, k, products);
+  const ofGenerated = await neighbourRadii(generated, k, products);
   const balls = new Uint32Array(generated.count);
   const [recalled, covered] = [new Uint8Array(real.count), new Uint8Array(real.count)];
-  eachDistance(generated, real, (i, j, squared) => {
-    if (squared <= ofReal[j]!) {
+  await eachDistance(generated, real, products, (i, j, squared) => {
+    if (squared <= radii[j]!) {
       balls[i]!++;
       covered[j] = 1;
     }
@@ -108,20 +118,40 @@ export function manifold(
   };
 }
 
-/** Calls `visit` with the squared distance of each pair, |a|² + |b|² − 2·a·b in float64, at least 0. */
-function eachDistance(a: FeatureSet, b: FeatureSet, visit: (i: number, j: number, squared: number) => void): void {
+/** Calls `visit` with the squared distance of each pair, |a|² + |b|² − 2·a·b, at least 0. */
+async function eachDistance(
+  a: FeatureSet,
+  b: FeatureSet,
+  products: Products,
+  visit: (i: number, j: number, squared: number) => void,
+): Promise<void> {
   const d = a.dimension;
-  const squares = (x: Float64Array, n: number): Float64Array =>
-    Float64Array.from({ length: n }, (_, i) => dot(x, i * d, x, i * d, d));
-  for (const [firstA, nA] of blocks(a.count)) {
-    const x = Float64Array.from(a.read(firstA, nA)), ofX = squares(x, nA);
-    for (const [firstB, nB] of blocks(b.count)) {
-      const y = Float64Array.from(b.read(firstB, nB)), ofY = squares(y, nB);
+  for (const [firstA, nA] of blocks(a.count, PAIR_BLOCK)) {
+    const x = a.read(firstA, nA), ofX = squares(x, nA, d);
+    for (const [firstB, nB] of blocks(b.count, PAIR_BLOCK)) {
+      const y = b.read(firstB, nB), ofY = squares(y, nB, d);
+      const xy = await products(x, y, d);
       for (let i = 0; i < nA; i++) {
         for (let j = 0; j < nB; j++) {
-          visit(firstA + i, firstB + j, Math.max(0, ofX[i]! + ofY[j]! - 2 * dot(x, i * d, y, j * d, d)));
+          visit(firstA + i, firstB + j, Math.max(0, ofX[i]! + ofY[j]! - 2 * xy[i * nB + j]!));
         }
       }
     }
   }
+}
+
+function squares(x: Rows, n: number, d: number): Float64Array {
+  return Float64Array.from({ length: n }, (_, i) => {
+    let sum = 0;
+    for (let l = i * d; l < (i + 1) * d; l++) sum += x[l]! ** 2;
+    return sum;
+  });
+}
+
+/** Distance of vector i of one set to vector j of another, in float64. */
+function distance(a: FeatureSet, i: number, b: FeatureSet, j: number): number {
+  const [x, y] = [a.read(i, 1), b.read(j, 1)];
+  let sum = 0;
+  for (let l = 0; l < x.length; l++) sum += (x[l]! - y[l]!) ** 2;
+  return Math.sqrt(sum);
 }

@@ -5,6 +5,7 @@ import { blocks, type FeatureSet, firstOf } from "./features.ts";
 import { frechetDistance, type Moments } from "./frechet.ts";
 import { subsetKernelDistance } from "./kernel_distance.ts";
 import { joinedMoments, meanOf, momentsOfSet, type Sums, sumsOf } from "./moments.ts";
+import type { Products } from "./products.ts";
 import { type Manifold, manifold, manifoldParts, neighbourRadii } from "./neighbours.ts";
 
 /** Parts of a set that are drawn as a whole when covariances are resampled. */
@@ -64,8 +65,14 @@ export function frechetInterval(
 /**
  * The mean of kernel distances of subsets, and an interval from their deviation s: ± 1.96·s·√(m/n), m vectors a subset and n the smaller set.
  */
-export function kernelInterval(a: FeatureSet, b: FeatureSet, seed: number): Interval & { readonly size: number } {
-  const { mean, deviation, subsets, size } = subsetKernelDistance(a, b, { seed });
+export async function kernelInterval(
+  a: FeatureSet,
+  b: FeatureSet,
+  seed: number,
+  products?: Products,
+): Promise<Interval & { readonly size: number }> {
+  const how = products === undefined ? { seed } : { seed, products };
+  const { mean, deviation, subsets, size } = await subsetKernelDistance(a, b, how);
   const reach = NORMAL_95 * deviation * Math.sqrt(size / Math.min(a.count, b.count));
   return { value: mean, low: mean - reach, high: mean + reach, resamples: subsets, size };
 }
@@ -83,20 +90,25 @@ export type ManifoldIntervals = { readonly [P in Exclude<keyof Manifold, "k">]: 
 /** The real set's part in {@linkcode manifoldIntervals}, the same whatever it is compared with. */
 export function manifoldRadii(
   real: FeatureSet,
-  { k, most }: { readonly k: number; readonly most: number },
-): Float64Array {
-  return neighbourRadii(firstOf(real, most), k);
+  { k, most, products }: { readonly k: number; readonly most: number; readonly products?: Products },
+): Promise<Float64Array> {
+  return neighbourRadii(firstOf(real, most), k, products);
 }
 
 /** Precision, recall, density and coverage of at most `most` vectors of each set, as their cost grows with the square. */
-export function manifoldIntervals(
+export async function manifoldIntervals(
   generated: FeatureSet,
   real: FeatureSet,
-  { k, most, seed }: { readonly k: number; readonly most: number; readonly seed: number },
-  radii: Float64Array = manifoldRadii(real, { k, most }),
-): ManifoldIntervals {
+  { k, most, seed, products }: {
+    readonly k: number;
+    readonly most: number;
+    readonly seed: number;
+    readonly products?: Products;
+  },
+  ofReal?: Float64Array,
+): Promise<ManifoldIntervals> {
   const [g, r] = [firstOf(generated, most), firstOf(real, most)];
-  const parts = manifoldParts(g, r, k, radii);
+  const parts = await manifoldParts(g, r, k, products === undefined ? { ofReal } : { ofReal, products });
   const value = manifold(parts);
   const draws = Array.from({ length: MANIFOLD_RESAMPLES }, (_, i) =>
     manifold(

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { describe, it } from "@std/testing/bdd";
-import { assert, assertAlmostEquals, assertThrows } from "@std/assert";
+import { assert, assertAlmostEquals, assertRejects } from "@std/assert";
 import { DataError } from "../../src/errors.ts";
 import { readSafetensors, toFloat64 } from "../../src/io/safetensors.ts";
 import { type FeatureSet, featureSet } from "../../src/metrics/features.ts";
@@ -27,10 +27,10 @@ function plain(a: FeatureSet, b: FeatureSet): number {
 }
 
 describe("kernelDistance", () => {
-  it("is the definition, across block borders", () => {
+  it("is the definition, across block borders", async () => {
     for (const [n, m, d] of [[2, 2, 1], [5, 9, 3], [257, 300, 4]] as const) {
       const [a, b] = [draws("a", n, d), draws("b", m, d, 0.5)];
-      assertAlmostEquals(kernelDistance(a, b), plain(a, b), 1e-9 * Math.abs(plain(a, b)) + 1e-12);
+      assertAlmostEquals(await kernelDistance(a, b), plain(a, b), 1e-9 * Math.abs(plain(a, b)) + 1e-12);
     }
   });
 
@@ -41,28 +41,36 @@ describe("kernelDistance", () => {
       return featureSet(toFloat64(tensor), tensor.shape[0]!, tensor.shape[1]!);
     };
     const expected = Number(metadata.get("kid_unbiased_a_b"));
-    assertAlmostEquals(kernelDistance(set("a"), set("b")), expected, 1e-8 * expected);
+    assertAlmostEquals(await kernelDistance(set("a"), set("b")), expected, 1e-8 * expected);
   });
 
-  it("refuses what has no distance", () => {
-    assertThrows(() => kernelDistance(draws("a", 1, 2), draws("b", 5, 2)), DataError, "at least 2 samples, got 1");
-    assertThrows(() => kernelDistance(draws("a", 5, 2), draws("b", 5, 3)), DataError, "one dimension, got 2 and 3");
+  it("refuses what has no distance", async () => {
+    await assertRejects(
+      () => kernelDistance(draws("a", 1, 2), draws("b", 5, 2)),
+      DataError,
+      "at least 2 samples, got 1",
+    );
+    await assertRejects(
+      () => kernelDistance(draws("a", 5, 2), draws("b", 5, 3)),
+      DataError,
+      "one dimension, got 2 and 3",
+    );
   });
 });
 
 describe("subsetKernelDistance", () => {
-  it("is near the distance of the whole sets, and 0 between sets of one distribution within its error", () => {
+  it("is near the distance of the whole sets, and 0 between sets of one distribution within its error", async () => {
     const [a, b, c] = [draws("a", 600, 4), draws("b", 600, 4), draws("c", 600, 4, 1)];
-    const same = subsetKernelDistance(a, b, { subsets: 50, size: 100 });
+    const same = await subsetKernelDistance(a, b, { subsets: 50, size: 100 });
     assert(Math.abs(same.mean) < 3 * same.deviation, `${same.mean} ± ${same.deviation}`);
-    const apart = subsetKernelDistance(a, c, { subsets: 50, size: 100 });
-    const whole = kernelDistance(a, c);
+    const apart = await subsetKernelDistance(a, c, { subsets: 50, size: 100 });
+    const whole = await kernelDistance(a, c);
     assert(Math.abs(apart.mean - whole) < apart.deviation, `${apart.mean} ± ${apart.deviation}, ${whole}`);
     assert(apart.mean > 10 * Math.abs(same.mean));
   });
 
-  it("takes smaller subsets where a set is small", () => {
-    const { size, subsets } = subsetKernelDistance(draws("a", 30, 2), draws("b", 50, 2), { subsets: 3 });
+  it("takes smaller subsets where a set is small", async () => {
+    const { size, subsets } = await subsetKernelDistance(draws("a", 30, 2), draws("b", 50, 2), { subsets: 3 });
     assert(size === 30 && subsets === 3);
   });
 });
