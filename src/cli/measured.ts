@@ -36,7 +36,8 @@ export class MeasuredModel implements Disposable {
 
   /** Opens a device, creates the model and initialises it from noise. */
   static async open(config: CoopFlowConfig, options: DeviceOptions, signal?: AbortSignal): Promise<MeasuredModel> {
-    const engine = Engine.open(options, modelStates(config).all, freshValues(config.seed));
+    const { all, scratch } = modelStates(config);
+    const engine = Engine.open(options, [...all, ...scratch], freshValues(config.seed));
     const model = new MeasuredModel(engine, config, signal);
     try {
       const { batch } = config.training;

@@ -103,7 +103,9 @@ const TRAINING = z.strictObject({
   flowFrom: count(0).default(0).describe("Phase coop: iterations at the start in which the EBM learns alone"),
   flowEvery: count(1).default(1).describe("Phase coop: after these the flow learns in one of so many iterations"),
   thresholdFrom: count(0).default(0).describe("Iterations at the start in which the EBM's threshold does not count"),
-  batch: count(1).default(28).describe("Images per iteration, data and synthesised alike"),
+  batch: count(1).default(28).describe("Images per iteration (or micro-batch), data and synthesised alike"),
+  accumulate: count(1).default(1)
+    .describe("Micro-batches whose gradients an iteration adds up: the step of a batch so many times as large"),
   iterations: count(0).default(357_200).describe("Learning iterations; the default is 200 epochs of CIFAR-10"),
   initialisationImages: count(1).default(560).describe("Images of the data-dependent initialisation"),
   flow: z.strictObject({
@@ -194,7 +196,7 @@ export function parseConfig(input: unknown): CoopFlowConfig {
 }
 
 /** @throws {ConfigError} if something is asked for that the phase does not have */
-function checkPhase({ training: { phase, chains, flowFrom, flowEvery, best } }: CoopFlowConfig): void {
+function checkPhase({ training: { phase, chains, flowFrom, flowEvery, best, accumulate } }: CoopFlowConfig): void {
   const expect = (holds: boolean, field: string, expected: string, found: string | number): void => {
     if (holds) return;
     throw new ConfigError(`training.${field}`, `expected ${expected} in phase ${phase}, found ${found}`);
@@ -202,6 +204,9 @@ function checkPhase({ training: { phase, chains, flowFrom, flowEvery, best } }: 
   expect(phase === "ebm" || chains === "noise", "chains", "noise", chains);
   expect(phase === "coop" || flowFrom === 0, "flowFrom", "0", flowFrom);
   expect(phase === "coop" || flowEvery === 1, "flowEvery", "1", flowEvery);
+  if (chains === "persistent" && accumulate > 1) {
+    throw new ConfigError("training.accumulate", `expected 1 with persistent chains, found ${accumulate}`);
+  }
   expect(phase !== "ebm" || best.metric !== "bitsPerDim", "best.metric", "off or frechet", best.metric);
   if (best.metric === "off" && best.patience !== "off") {
     throw new ConfigError(

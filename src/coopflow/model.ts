@@ -1,8 +1,6 @@
 /** A CoopFlow model: learning, sampling, scoring, saving and loading. */
-import { stepSizes } from "../energy/step_sizes.ts";
 import { UsageError } from "../errors.ts";
 import { BatchStream } from "../data/batches.ts";
-import { Prefetch } from "../data/prefetch.ts";
 import type { Dataset, Split } from "../data/dataset.ts";
 import type { DeviceInfo, DeviceOptions } from "../runtime/device.ts";
 import type { Program } from "../runtime/program.ts";
@@ -20,6 +18,7 @@ import {
 import { Engine } from "./engine.ts";
 import type { FitEvent, SetUpEvent } from "./events.ts";
 import { checkDataset, checkImages } from "./inference.ts";
+import { Learner, learnPrograms, prepareLearning, releaseLearning } from "./learning.ts";
 import { inpaintImages, type InpaintOptions } from "./inpaint.ts";
 import { interpolateImages, type InterpolateOptions, type Interpolation } from "./interpolate.ts";
 import { iterationEvent, nextCounters } from "./iteration.ts";
@@ -42,7 +41,7 @@ import {
   type Samples,
   type Trajectories,
 } from "./sampling.ts";
-import { type Counters, FRESH, learnKind, learnScalars } from "./schedule.ts";
+import { type Counters, FRESH, learnKind } from "./schedule.ts";
 import { type Found, reconstructImages, type SearchOptions } from "./search.ts";
 import { averagedNetworks, elements, freshValues, type ModelStates, modelStates } from "./states.ts";
 import { Watchdog } from "./warnings.ts";
@@ -59,7 +58,7 @@ export interface FitOptions {
   readonly iterations?: number;
   /**
    * Measure each instruction of this many iterations, those after the first, whose memory is new (that one too if it is the only one), and tell of it
-   * in an event behind the last of them. Learning goes on. Default 0.
+   * in an event behind the last of them. Learning goes on. With accumulation it is the micro-batches that are measured. Default 0.
    */
   readonly profile?: number;
   /** Ends learning; the model stays as the last complete iteration left it. */
@@ -105,7 +104,7 @@ export class CoopFlow implements AsyncDisposable {
       const { seed, ...device } = options;
       const full = parseConfig(seed === undefined ? config : { ...config, seed });
       const states = modelStates(full);
-      const engine = Engine.open(device, states.all, freshValues(full.seed));
+      const engine = Engine.open(device, [...states.all, ...states.scratch], freshValues(full.seed));
       return new CoopFlow(full, FRESH, engine, states);
     });
   }
@@ -124,7 +123,11 @@ export class CoopFlow implements AsyncDisposable {
     const { config, counters, values } = checkpoint;
     const states = modelStates(config);
     const fresh = freshValues(config.seed);
-    const engine = Engine.open(options, states.all, (spec, device) => values.get(spec.name) ?? fresh(spec, device));
+    const engine = Engine.open(
+      options,
+      [...states.all, ...states.scratch],
+      (spec, device) => values.get(spec.name) ?? fresh(spec, device),
+    );
     return new CoopFlow(config, counters, engine, states);
   }
 
@@ -182,9 +185,9 @@ export class CoopFlow implements AsyncDisposable {
     const begin = performance.now();
     // Beside the initialisation, which takes the longer the larger the model is.
     const kind = learnKind(this.#config, this.#counters.iteration);
-    this.#engine.prepare(kind, { kind, config: this.#config });
+    prepareLearning(this.#engine, this.#config, kind);
     const initialisedFrom = this.#counters.initialised ? 0 : await this.#initialise(train, signal);
-    await this.#engine.program(kind, { kind, config: this.#config });
+    await learnPrograms(this.#engine, this.#config, kind);
     return {
       type: "set-up",
       device: this.device,
@@ -223,33 +226,27 @@ export class CoopFlow implements AsyncDisposable {
     signal: AbortSignal | undefined,
   ): AsyncGenerator<FitEvent, void, void> {
     const config = this.#config;
-    const { seed, training: { batch, iterations }, data: { flip } } = config;
-    const batches = new Prefetch(new BatchStream(train, { seed, batch, flip }));
+    const { iterations, flowEvery } = config.training;
+    const learner = new Learner(this.#engine, config, train);
     const from = Math.min(this.#counters.iteration + 1, iterations - 1);
     const until = Math.min(from + profile, iterations);
     const watchdog = new Watchdog();
-    const step_size = stepSizes(config.langevin, config.langevin.stepSize);
     let program: Program | undefined;
     while (this.#counters.iteration < iterations) {
       const { iteration } = this.#counters;
       const kind = learnKind(config, iteration);
-      const next = await this.#engine.program(kind, { kind, config });
-      if (next !== program) {
+      const next = await learnPrograms(this.#engine, config, kind);
+      if (next.main !== program) {
         program?.profile(false);
-        program = next;
+        program = next.main;
         // Also because a call of before may have been left while it measured.
         program.profile(iteration > from && iteration < until);
       }
-      if (kind === "learn" && config.training.flowEvery === 1) await this.#engine.release("learn-ebm");
+      if (kind === "learn" && flowEvery === 1) await releaseLearning(this.#engine, "learn-ebm");
       if (iteration === from && until > from) program.profile(true);
       const begin = performance.now();
-      const { images, seconds: dataSeconds } = batches.take(iteration);
-      const scalars = learnScalars(config, this.#counters);
-      const feeds = { ...scalars, step_size, data: images, key: Uint32Array.of(seed, iteration, 0, 0) };
-      const running = this.#engine.run(program, feeds, signal);
-      const preparing = iteration + 1 < iterations ? batches.prepareSoon(iteration + 1) : undefined;
-      const fetches = await running.finally(() => preparing);
-      const look = watchdog.hasTold("not-finite") ? undefined : () => this.#engine.watch(next, feeds, signal);
+      const { fetches, scalars, dataSeconds, look: lookAgain } = await learner.run(next, this.#counters, signal);
+      const look = watchdog.hasTold("not-finite") ? undefined : lookAgain;
       const broken = await firstNotFinite(fetches, look);
       if (broken !== undefined && config.training.stopOnNaN) {
         throw notFiniteError(iteration + 1, broken, largestParameter(this.#engine, this.#states));

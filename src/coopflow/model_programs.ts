@@ -5,12 +5,13 @@ import { energyConfigOf, flowConfigOf } from "./config.ts";
 import { chain, CHAIN_PART } from "./programs/chain.ts";
 import { density } from "./programs/density.ts";
 import { initialise } from "./programs/initialise.ts";
-import { learn } from "./programs/learn.ts";
+import { learn, type LearnConfig } from "./programs/learn.ts";
+import { learnGradients, learnStep, pretrainGradients, pretrainStep } from "./programs/accumulate.ts";
 import type { AdamOptions } from "../optim/adam.ts";
 import type { OptimizerSettings } from "./schedule.ts";
 import type { Averaged, ChainConfig, ModelConfig, ModelProgram } from "./programs/program.ts";
 import { moments } from "./programs/moments.ts";
-import { pretrain } from "./programs/pretrain.ts";
+import { pretrain, type PretrainConfig } from "./programs/pretrain.ts";
 import { reconstruct } from "./programs/reconstruct.ts";
 import { sample } from "./programs/sample.ts";
 import type { FlowOptimizerConfig, OptimizerConfig } from "./programs/updates.ts";
@@ -58,13 +59,14 @@ export function energyOptimizerOf({ training: { ebm, averaging } }: CoopFlowConf
   return { ...adamOf(ebm), average: averaging.ebm !== "off" };
 }
 
-/** One learning iteration of the configuration's phase; of phase coop only the EBM's part, if that is `alone`. */
-export function learnProgram(config: CoopFlowConfig, alone = false): ModelProgram {
-  const { phase, chains, batch, recompute } = config.training;
-  if (phase === "flow") {
-    return pretrain({ flow: flowConfigOf(config), batch, recompute, flowOptimizer: flowOptimizerOf(config) });
-  }
-  return learn({
+function pretrainConfigOf(config: CoopFlowConfig): PretrainConfig {
+  const { batch, recompute } = config.training;
+  return { flow: flowConfigOf(config), batch, recompute, flowOptimizer: flowOptimizerOf(config) };
+}
+
+function learnConfigOf(config: CoopFlowConfig, alone: boolean): LearnConfig {
+  const { phase, chains, batch, recompute, ebm: { magnitude } } = config.training;
+  return {
     start: phase === "ebm" ? chains : "proposals",
     flowUpdate: phase === "coop" && !alone,
     ...modelConfigOf(config),
@@ -72,9 +74,26 @@ export function learnProgram(config: CoopFlowConfig, alone = false): ModelProgra
     chain: chainConfigOf(config),
     flowOptimizer: flowOptimizerOf(config),
     energyOptimizer: energyOptimizerOf(config),
-    magnitude: config.training.ebm.magnitude,
+    magnitude,
     recompute,
-  });
+  };
+}
+
+/**
+ * One learning iteration of the configuration's phase, or with accumulation the gradients of a micro-batch of it; of phase coop only the EBM's part, if
+ * that is `alone`.
+ */
+export function learnProgram(config: CoopFlowConfig, alone = false): ModelProgram {
+  const { phase, accumulate } = config.training;
+  if (phase === "flow") return (accumulate > 1 ? pretrainGradients : pretrain)(pretrainConfigOf(config));
+  return (accumulate > 1 ? learnGradients : learn)(learnConfigOf(config, alone));
+}
+
+/** The step along the gradients of an iteration's micro-batches. */
+export function stepProgram(config: CoopFlowConfig, alone = false): ModelProgram {
+  const { phase, accumulate } = config.training;
+  if (phase === "flow") return pretrainStep(pretrainConfigOf(config), accumulate);
+  return learnStep(learnConfigOf(config, alone), accumulate);
 }
 
 /** The data-dependent initialisation on `images` images. */

@@ -14,7 +14,7 @@ import {
   type ModelProgram,
   type Models,
 } from "./programs/program.ts";
-import { applyUpdate, energyUpdate, flowUpdate } from "./programs/updates.ts";
+import { applyUpdate, energyGradients, energyUpdate, flowGradients, flowUpdate } from "./programs/updates.ts";
 
 /** Names of the phases, in the order in which they run. */
 export const PHASES = ["flow_sample", "langevin", "flow_update", "ebm_update"] as const;
@@ -39,24 +39,17 @@ const BUILDERS: Readonly<Record<Phase, (setting: Setting) => void>> = {
   },
   flow_update: ({ g, models, shape, config }) => {
     const optimizer = flowOptimizerOf(config);
-    const update = flowUpdate(
-      models.flow,
-      training(keyFeed(g), "update/", config.training.recompute),
-      feed(g, "images", shape),
-      undefined,
-      optimizer,
-    );
+    const ctx = training(keyFeed(g), "update/", config.training.recompute);
+    const gradients = flowGradients(models.flow, ctx, feed(g, "images", shape), undefined);
+    const update = flowUpdate(models.flow, gradients, optimizer);
     applyUpdate(g, "flow", update, yes(g), optimizer);
     g.fetch("loss", update.report["flow_nll"] ?? yes(g));
   },
   ebm_update: ({ g, models, shape, config }) => {
     const optimizer = energyOptimizerOf(config);
-    const update = energyUpdate(
-      models.energy,
-      feed(g, "images", shape),
-      feed(g, "data", shape),
-      config.training.ebm.magnitude,
-    );
+    const { magnitude } = config.training.ebm;
+    const gradients = energyGradients(models.energy, feed(g, "images", shape), feed(g, "data", shape), magnitude);
+    const update = energyUpdate(models.energy, gradients, shape[0]!);
     applyUpdate(g, "ebm", update, yes(g), optimizer);
     g.fetch("loss", update.report["ebm_loss"] ?? yes(g));
   },

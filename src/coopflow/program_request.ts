@@ -9,6 +9,7 @@ import {
   momentsProgram,
   reconstructProgram,
   sampleProgram,
+  stepProgram,
 } from "./model_programs.ts";
 import { type Phase, phaseProgram } from "./phases.ts";
 import type { Averaged, ModelProgram } from "./programs/program.ts";
@@ -19,6 +20,7 @@ export type ProgramRequest =
   & { readonly config: CoopFlowConfig }
   & (
     | { readonly kind: LearnKind }
+    | { readonly kind: "step"; readonly of: LearnKind }
     | { readonly kind: "initialise"; readonly images: number }
     | { readonly kind: "sample"; readonly averaged: Averaged; readonly trajectory: boolean }
     | { readonly kind: "density"; readonly averaged: Averaged }
@@ -36,6 +38,8 @@ export function buildProgram(request: ProgramRequest): ModelProgram {
     case "learn":
     case "learn-ebm":
       return learnProgram(config, request.kind === "learn-ebm");
+    case "step":
+      return stepProgram(config, request.of === "learn-ebm");
     case "initialise":
       return initialiseProgram(config, request.images);
     case "sample":

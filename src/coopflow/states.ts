@@ -5,6 +5,7 @@ import { AVERAGE_PREFIX, type ParamSpec } from "../nn/params.ts";
 import { averageName, momentName } from "../optim/adam.ts";
 import type { Device } from "../runtime/device.ts";
 import { type CoopFlowConfig, energyConfigOf, flowConfigOf } from "./config.ts";
+import { accumulatedSpec } from "./programs/accumulate.ts";
 import { type Averaged, chainsSpec, declareModels, imagesShape } from "./programs/program.ts";
 
 /** A named tensor of a model. */
@@ -22,6 +23,8 @@ export interface StateSpec {
 /** The states of a configuration's models. */
 export interface ModelStates {
   readonly all: readonly StateSpec[];
+  /** What is of no worth between iterations, so that checkpoints don't have it: sums of gradients. */
+  readonly scratch: readonly StateSpec[];
   /** Names of what is trained, in the reference's module order. */
   readonly trained: readonly string[];
   /** Trained numbers of the flow and the energy network. */
@@ -42,10 +45,12 @@ export function modelStates(config: CoopFlowConfig): ModelStates {
   const g = new Graph();
   const { flow, energy } = declareModels(g, { flow: flowConfigOf(config), energy: energyConfigOf(config) });
   const averaged = averagedNetworks(config);
+  const { phase, chains, accumulate } = config.training;
   const all: StateSpec[] = [];
+  const scratch: StateSpec[] = [];
   const trained: string[] = [];
   let parameters = 0;
-  const add = (specs: readonly ParamSpec[], average: boolean): void => {
+  const add = (specs: readonly ParamSpec[], average: boolean, learns: boolean): void => {
     for (const spec of specs) {
       const { name, shape } = spec;
       const init: StateSpec["init"] = (seed, draw) => spec.init(seed, draw);
@@ -56,17 +61,18 @@ export function modelStates(config: CoopFlowConfig): ModelStates {
         for (const which of ["m", "v"] as const) {
           all.push({ name: momentName(which, name), shape, init: zeros, zeros: true });
         }
+        if (learns && accumulate > 1) scratch.push({ ...accumulatedSpec(spec), zeros: true });
         parameters += elements(shape);
       }
       if (average) all.push({ name: averageName(name), shape, init, averageOf: name });
     }
   };
-  add(flow.params.specs, averaged.flow);
-  add(energy.params.specs, averaged.energy);
-  if (config.training.phase === "ebm" && config.training.chains === "persistent") {
+  add(flow.params.specs, averaged.flow, phase !== "ebm");
+  add(energy.params.specs, averaged.energy, phase !== "flow");
+  if (phase === "ebm" && chains === "persistent") {
     all.push(chainsSpec(imagesShape({ flow: flow.config, energy: energyConfigOf(config) }, config.training.batch)));
   }
-  return { all, trained, parameters };
+  return { all, scratch, trained, parameters };
 }
 
 /** A fresh model's value of each state, for `Engine.open`; undefined: zeros. A value is good until the next is asked for. */

@@ -2,6 +2,9 @@
 
 import type { BatchStream } from "./batches.ts";
 
+/** Where batches come from. */
+export type Batches = Pick<BatchStream, "elements"> & { fill(iteration: number, into: Float32Array): unknown };
+
 /** A batch that is ready. */
 export interface ReadyBatch {
   /** [batch, height, width, channels]; overwritten when the batch after the next is prepared. */
@@ -12,12 +15,12 @@ export interface ReadyBatch {
 
 /** Reads one batch ahead. Batches depend on their iteration alone, so there is nothing to save. */
 export class Prefetch {
-  readonly #stream: BatchStream;
+  readonly #stream: Batches;
   /** Two, so that the batch in use stays as it is. */
   readonly #buffers: [Float32Array<ArrayBuffer>, Float32Array<ArrayBuffer>];
   #prepared: ReadyBatch & { readonly iteration: number } | undefined;
 
-  constructor(stream: BatchStream) {
+  constructor(stream: Batches) {
     this.#stream = stream;
     this.#buffers = [new Float32Array(stream.elements), new Float32Array(stream.elements)];
   }

@@ -26,10 +26,11 @@ async function imagesOf(folder: string): Promise<Uint8Array> {
   return tensors.get("images")!.bytes;
 }
 
-describe("Metropolis adjustment", () => {
+describe("Metropolis adjustment and accumulation", () => {
   it("tells its acceptance in the metrics and the diagnosis, and resumes with the same bits", async () => {
     await withFolder(async (folder) => {
       const settings = [
+        "training.accumulate=2",
         "langevin.metropolis=true",
         "langevin.schedule=linear",
         "langevin.stepSize=0.6",

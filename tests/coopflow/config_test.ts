@@ -32,6 +32,12 @@ const WRONG: readonly [name: string, input: unknown, field: string, message: str
     "langevin.noise",
     "expected true with langevin.metropolis",
   ],
+  [
+    "persistent chains of several micro-batches",
+    { training: { phase: "ebm", chains: "persistent", accumulate: 2 } },
+    "training.accumulate",
+    "expected 1 with persistent chains, found 2",
+  ],
   ["a range upside down", { langevin: { range: [1, -1] } }, "langevin.range", "expected [low, high]"],
   ["β = 1", { training: { flow: { betas: [1, 0.9] } } }, "training.flow.betas.0", "expected a number below 1, found 1"],
   ["chains of phase coop", { training: { chains: "persistent" } }, "training.chains", "expected noise in phase coop"],

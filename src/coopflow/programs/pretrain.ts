@@ -7,7 +7,15 @@ import { Graph } from "../../graph/graph.ts";
 import { training } from "../../nn/context.ts";
 import { Params } from "../../nn/params.ts";
 import { FLOW_PREFIX, keyFeed, type ModelProgram, scalarFeed } from "./program.ts";
-import { allFinite, applyUpdate, FLOW_OPTIMIZER, type FlowOptimizerConfig, flowUpdate } from "./updates.ts";
+import {
+  allFinite,
+  applyUpdate,
+  FLOW_OPTIMIZER,
+  flowGradients,
+  type FlowOptimizerConfig,
+  flowUpdate,
+  type Update,
+} from "./updates.ts";
 
 /** What is compiled into the program. */
 export interface PretrainConfig {
@@ -31,13 +39,18 @@ export function pretrain(config: PretrainConfig): ModelProgram {
   const flow = new FlowPlusPlus(new Params(g, FLOW_PREFIX), config.flow);
   const { height, width, channelsIn } = config.flow;
   const data = feed(g, "data", [config.batch, height, width, channelsIn]);
-  const update = flowUpdate(flow, training(keyFeed(g), "update/", config.recompute), data, undefined, flowOptimizer);
+  const gradients = flowGradients(flow, training(keyFeed(g), "update/", config.recompute), data, undefined);
+  return commitFlow(g, flow, flowUpdate(flow, gradients, flowOptimizer), flowOptimizer);
+}
+
+/** The step of the flow alone, skipped as {@linkcode pretrain} says; fetches what there is to report. */
+export function commitFlow(g: Graph, flow: FlowPlusPlus, update: Update, optimizer: FlowOptimizerConfig): ModelProgram {
   const finite = allFinite([update.report.flow_nll!, update.norm]);
   const ok = map(
     [finite, scalarFeed(g, "flow_on"), update.norm, scalarFeed(g, "flow_threshold")],
     (f, on, norm, limit) => E.mul(E.mul(f, on), E.lt(norm, limit)),
   );
-  const specs = [...flow.params.specs, ...applyUpdate(g, "flow", update, ok, flowOptimizer)];
+  const specs = [...flow.params.specs, ...applyUpdate(g, "flow", update, ok, optimizer)];
   for (const [name, value] of Object.entries({ ...update.report, finite, flow_ok: ok })) g.fetch(name, value);
   return { graph: g, specs };
 }

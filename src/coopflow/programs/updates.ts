@@ -46,44 +46,57 @@ export interface Update {
   readonly parts: readonly AdamParam[];
 }
 
-/** Flow loss −mean log q(x) and its gradients. Feed `flow_clip`. Reports `flow_nll`, `flow_norm` (and `flow_norm_gains`, `flow_norm_rest`). */
-export function flowUpdate(
-  flow: FlowPlusPlus,
-  ctx: Context,
-  x: Value,
-  noise: Value | undefined,
-  optimizer: FlowOptimizerConfig,
-): Update {
-  const g = x.graph;
+/** A loss and its gradients as they are, before norms and clipping. */
+export interface Gradients {
+  /** Scalars worth reporting, by name. */
+  readonly report: Readonly<Record<string, Value>>;
+  /** In the order of the network's trainable parameters. */
+  readonly of: readonly Value[];
+}
+
+/** Flow loss −mean log q(x), reported as `flow_nll`, and its gradients. */
+export function flowGradients(flow: FlowPlusPlus, ctx: Context, x: Value, noise: Value | undefined): Gradients {
   const { z, logDet } = flow.density(ctx, x, noise);
   const loss = nll(z, logDet, flow.config.levels);
-  const params = flow.params.trainable;
-  const gradients = grad(loss, params.map((p) => p.value));
-  const limit = scalarFeed(g, "flow_clip");
-  const isGain = params.map((p) => p.spec.kind === "gain");
-  const gains = globalNorm(gradients.filter((_, i) => isGain[i]));
-  const rest = globalNorm(gradients.filter((_, i) => !isGain[i]));
-  const norm = map([gains, rest], (a, b) => E.sqrt(E.add(E.square(a), E.square(b))));
-  const [gainFactor, restFactor] = optimizer.clip === "groups"
-    ? [clipFactor(gains, limit), clipFactor(rest, limit)]
-    : [clipFactor(norm, limit), clipFactor(norm, limit)];
-  const parts = params.map((param, i) => ({
-    param,
-    gradient: gradients[i]!,
-    factor: isGain[i] ? gainFactor : restFactor,
-    weightDecay: isGain[i] ? optimizer.gainDecay : 0,
-  }));
-  return { report: { flow_nll: loss, flow_norm: norm, flow_norm_gains: gains, flow_norm_rest: rest }, norm, parts };
+  return { report: { flow_nll: loss }, of: grad(loss, flow.params.trainable.map((p) => p.value)) };
 }
 
 /**
- * EBM loss mean f(revised) − mean f(data) + α·(mean f(revised)² + mean f(data)²) and its gradients; `revised` and `data` are of one shape. Feed `ebm_clip`.
- * Reports `f_revised`, `f_data`, `ebm_loss` (without the last term), `ebm_norm`, and with α the last term as `ebm_magnitude`.
+ * The flow's update by gradients that are the sum of `terms` of {@linkcode flowGradients}. Feed `flow_clip`. Reports `flow_norm`, `flow_norm_gains`,
+ * `flow_norm_rest` beside what the gradients report.
+ */
+export function flowUpdate(
+  flow: FlowPlusPlus,
+  { report, of: gradients }: Gradients,
+  optimizer: FlowOptimizerConfig,
+  terms = 1,
+): Update {
+  const params = flow.params.trainable;
+  const limit = scalarFeed(params[0]!.value.graph, "flow_clip");
+  const isGain = params.map((p) => p.spec.kind === "gain");
+  const gains = mul(globalNorm(gradients.filter((_, i) => isGain[i])), 1 / terms);
+  const rest = mul(globalNorm(gradients.filter((_, i) => !isGain[i])), 1 / terms);
+  const norm = map([gains, rest], (a, b) => E.sqrt(E.add(E.square(a), E.square(b))));
+  const factors = optimizer.clip === "groups"
+    ? [clipFactor(gains, limit), clipFactor(rest, limit)]
+    : [clipFactor(norm, limit), clipFactor(norm, limit)];
+  const [gainFactor, restFactor] = factors.map((factor) => mul(factor, 1 / terms));
+  const parts = params.map((param, i) => ({
+    param,
+    gradient: gradients[i]!,
+    factor: isGain[i] ? gainFactor! : restFactor!,
+    weightDecay: isGain[i] ? optimizer.gainDecay : 0,
+  }));
+  return { report: { ...report, flow_norm: norm, flow_norm_gains: gains, flow_norm_rest: rest }, norm, parts };
+}
+
+/**
+ * EBM loss mean f(revised) − mean f(data) + α·(mean f(revised)² + mean f(data)²); `revised` and `data` are of one shape [N,…]. The gradients are N times
+ * the loss's. Reports `f_revised`, `f_data`, `ebm_loss` (without the last term) and with α the last term as `ebm_magnitude`.
  *
  * @param magnitude α: how much energies are held near 0 (Du and Mordatch: "Implicit generation and modeling with energy-based models", 2019)
  */
-export function energyUpdate(energy: EnergyNetwork, revised: Value, data: Value, magnitude = 0): Update {
-  const g = revised.graph;
+export function energyGradients(energy: EnergyNetwork, revised: Value, data: Value, magnitude = 0): Gradients {
   const n = revised.shape[0]!;
   const params = energy.params.trainable;
   // One pass over both batches: weights are transformed and streamed once, and no gradients need to be added up.
@@ -93,19 +106,24 @@ export function energyUpdate(energy: EnergyNetwork, revised: Value, data: Value,
   // Of the sums, not the means: the gradient of a constant added to all energies is then a sum of ones and minus ones, which
   // cancels exactly whatever n is (Adam would blow up any rounding noise to whole steps).
   const difference = sub(sums[0]!, sums[1]!);
-  const gradients = grad(penalty ? add(difference, penalty) : difference, params.map((p) => p.value));
+  const of = grad(penalty ? add(difference, penalty) : difference, params.map((p) => p.value));
   const [ofRevised, ofData] = sums.map((s) => mul(s, 1 / n));
-  const norm = mul(globalNorm(gradients), 1 / n);
-  const factor = mul(clipFactor(norm, scalarFeed(g, "ebm_clip")), 1 / n);
-  const parts = params.map((param, i) => ({ param, gradient: gradients[i]!, factor }));
   const report = {
     f_revised: ofRevised!,
     f_data: ofData!,
     ebm_loss: sub(ofRevised!, ofData!),
     ...(penalty ? { ebm_magnitude: mul(penalty, 1 / n) } : {}),
-    ebm_norm: norm,
   };
-  return { report, norm, parts };
+  return { report, of };
+}
+
+/** The EBM's update by {@linkcode energyGradients} of `images` images in all. Feed `ebm_clip`. Reports `ebm_norm` beside what the gradients report. */
+export function energyUpdate(energy: EnergyNetwork, { report, of: gradients }: Gradients, images: number): Update {
+  const params = energy.params.trainable;
+  const norm = mul(globalNorm(gradients), 1 / images);
+  const factor = mul(clipFactor(norm, scalarFeed(norm.graph, "ebm_clip")), 1 / images);
+  const parts = params.map((param, i) => ({ param, gradient: gradients[i]!, factor }));
+  return { report: { ...report, ebm_norm: norm }, norm, parts };
 }
 
 /** Assigns the step of `update`; feeds `<name>_lr`, `<name>_c1`, `<name>_c2` (, `<name>_decay`). Returns the optimizer's specs. */

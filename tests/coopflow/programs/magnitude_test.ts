@@ -1,6 +1,6 @@
 import { assert, assertAlmostEquals } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
-import { energyUpdate } from "../../../src/coopflow/programs/updates.ts";
+import { energyGradients, energyUpdate } from "../../../src/coopflow/programs/updates.ts";
 import { ENERGY_DEFAULTS } from "../../../src/energy/config.ts";
 import { createEnergy } from "../../../src/energy/network.ts";
 import { feed, mul } from "../../../src/graph/build.ts";
@@ -23,7 +23,8 @@ function update(magnitude: number, shift: boolean) {
     channels: 2,
     shift,
   });
-  const { report, parts, norm } = energyUpdate(energy, feed(g, "revised", SHAPE), feed(g, "data", SHAPE), magnitude);
+  const gradients = energyGradients(energy, feed(g, "revised", SHAPE), feed(g, "data", SHAPE), magnitude);
+  const { report, parts, norm } = energyUpdate(energy, gradients, SHAPE[0]!);
   for (const [name, value] of Object.entries(report)) g.fetch(name, value);
   g.fetch("norm", norm);
   for (const { param, gradient, factor } of parts) g.fetch(param.spec.name, factor ? mul(gradient, factor) : gradient);
