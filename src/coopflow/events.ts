@@ -18,12 +18,12 @@ export interface IterationMetrics {
   /** mean f(x̃) − mean f(data). */
   readonly ebmLoss: number;
   /** α·(mean f(x̃)² + mean f(data)²), which the EBM's loss has beside it; with `training.ebm.magnitude` only. */
-  readonly ebmMagnitude: number;
+  readonly ebmMagnitude?: number;
   readonly ebmNorm: number;
   /** Root mean square of x̃ − x̂: how far the chain moves the proposals. */
   readonly change: number;
   /** Share of the chains' moves that were accepted; with Metropolis adjustment only. */
-  readonly acceptance: number;
+  readonly acceptance?: number;
   /** Whether the flow was updated. */
   readonly flowUpdated: boolean;
   /** Whether the EBM was updated. */

@@ -12,8 +12,6 @@ const FINE: IterationMetrics = {
   fData: 1.5,
   ebmLoss: 0.5,
   ebmNorm: 5,
-  acceptance: NaN,
-  ebmMagnitude: NaN,
   change: 0.2,
   flowUpdated: true,
   ebmUpdated: true,
