@@ -12,7 +12,7 @@ import { MeasuredModel } from "./measured.ts";
 import { measurePeaks, type Peaks, peaksLine } from "./profile/peaks.ts";
 import { reportProfile } from "./profile/report.ts";
 import { textTable } from "./text_table.ts";
-import { type DeviceFlags, deviceOptions } from "./options.ts";
+import { type DeviceFlags, deviceOptions, precisionLine } from "./options.ts";
 
 /** The options of the command. */
 export interface BenchOptions extends DeviceFlags {
@@ -56,6 +56,8 @@ export async function benchCommand(given: Partial<BenchOptions>): Promise<number
   using interruption = listenForInterruption((line) => console.error(line));
   const opening = deviceOptions(options);
   using model = await MeasuredModel.open(benchConfig(options), opening, interruption.signal);
+  const choice = precisionLine(model.device);
+  if (choice !== undefined) console.error(choice);
   const begin = performance.now();
   const { info: learn } = await model.program("learn");
   const compile = (performance.now() - begin) / 1000;

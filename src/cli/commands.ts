@@ -3,6 +3,7 @@ import type { Command, OptionValues } from "commander";
 import { METRICS } from "../coopflow/metric_names.ts";
 import { PRESET_NAMES } from "../coopflow/preset_names.ts";
 import { LIBRARY_VERSION } from "../coopflow/version.ts";
+import { PRECISIONS } from "../runtime/precision.ts";
 import {
   deviceName,
   imageSize,
@@ -43,7 +44,11 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
   const devices = (command: Command): Command =>
     command
       .option("--device <name>", "auto (the CPU), cpu, cuda or cuda:NUMBER", deviceName, "auto")
-      .option("--precision <name>", "float32, or on a GPU tf32 or bf16", oneOf("float32", "tf32", "bf16"))
+      .option(
+        "--precision <name>",
+        "float32, or on a GPU tf32 or bf16; auto: what is fastest there (default: the configuration's)",
+        oneOf(...PRECISIONS),
+      )
       .option("--threads <n>", "threads; 0 = one per physical core", wholeNumber(0, 1024));
 
   const reading = (command: Command): Command =>

@@ -6,6 +6,7 @@ import { type Checkpoint, readCheckpoint, readCheckpointHeader } from "../coopfl
 import { CoopFlow } from "../coopflow/model.ts";
 import { newestCheckpoint, readRunConfig } from "../coopflow/run_directory.ts";
 import { systemReason } from "../io/system_error.ts";
+import { precisionLine } from "./options.ts";
 import type { DeviceOptions } from "../runtime/device.ts";
 
 /**
@@ -15,7 +16,15 @@ import type { DeviceOptions } from "../runtime/device.ts";
  * @throws {CheckpointError} if there is none
  */
 export async function openModel(path: string, device: DeviceOptions, say: (line: string) => void): Promise<CoopFlow> {
-  return CoopFlow.fromCheckpoint(await findCheckpoint(path, say), device);
+  return modelOf(await findCheckpoint(path, say), device, say);
+}
+
+/** The model of a checkpoint; `say` is told of what its device chose by itself. */
+export function modelOf(checkpoint: Checkpoint, device: DeviceOptions, say: (line: string) => void): CoopFlow {
+  const model = CoopFlow.fromCheckpoint(checkpoint, device);
+  const line = precisionLine(model.device);
+  if (line !== undefined) say(line);
+  return model;
 }
 
 /**

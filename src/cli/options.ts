@@ -1,6 +1,12 @@
 /** Parsers of option values, and what an option without a value means. */
 import { UsageError } from "../errors.ts";
-import { type DeviceName, type DeviceOptions, isDeviceName, type Precision } from "../runtime/device.ts";
+import {
+  type DeviceInfo,
+  type DeviceName,
+  type DeviceOptions,
+  isDeviceName,
+  type Precision,
+} from "../runtime/device.ts";
 
 /** Iterations that `train --profile` measures. */
 export const PROFILED_ITERATIONS = 3;
@@ -51,6 +57,11 @@ export function deviceOptions({ device, precision, threads }: DeviceFlags): Devi
     ...(precision === undefined ? {} : { precision }),
     ...(threads === undefined ? {} : { threads }),
   };
+}
+
+/** Which precision a device chose by itself and why, in a line; `undefined`: it was told to. */
+export function precisionLine({ precision, precisionReason }: DeviceInfo): string | undefined {
+  return precisionReason === undefined ? undefined : `precision: ${precision} (auto: ${precisionReason})`;
 }
 
 /** A parser for the size of images: `32`, or `48x64` (height×width). */

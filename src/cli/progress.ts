@@ -1,6 +1,8 @@
 /** What training prints: a line that changes on a terminal, plain lines into a pipe, or events as JSON lines. */
 import process from "node:process";
 import type { IterationEvent, Report, SetUpEvent, TrainEvent } from "../coopflow/events.ts";
+import type { DeviceInfo } from "../runtime/device.ts";
+import { precisionLine } from "./options.ts";
 
 /** Receives what happens. */
 export interface Printer {
@@ -60,6 +62,7 @@ class TextPrinter implements Printer {
     switch (event.type) {
       case "set-up":
         this.#line(setUpLine(event));
+        this.#choice(event.device);
         this.#from = event.iteration;
         this.#began = performance.now();
         return;
@@ -92,6 +95,11 @@ class TextPrinter implements Printer {
 
   notice(line: string): void {
     this.#line(line);
+  }
+
+  #choice(device: DeviceInfo): void {
+    const line = precisionLine(device);
+    if (line !== undefined) this.#line(line);
   }
 
   close(): void {

@@ -3,14 +3,14 @@ import { createHash } from "node:crypto";
 import { extname, join } from "node:path";
 import { CancelledError, UsageError } from "../errors.ts";
 import type { Checkpoint } from "../coopflow/checkpoint.ts";
-import { CoopFlow } from "../coopflow/model.ts";
+import type { CoopFlow } from "../coopflow/model.ts";
 import type { SampleOptions, Trajectories } from "../coopflow/sampling.ts";
 import { writeApng } from "../io/apng.ts";
 import { type Pixels, writePng } from "../io/png.ts";
 import { tensorOf, writeSafetensors } from "../io/safetensors.ts";
 import { imageGrid } from "../metrics/grid.ts";
 import { listenForInterruption } from "./interruption.ts";
-import { findCheckpoint, findConfig } from "./model_source.ts";
+import { findCheckpoint, findConfig, modelOf } from "./model_source.ts";
 import { type DeviceFlags, deviceOptions } from "./options.ts";
 import { expectWritable, expectWritableFolder } from "./output.ts";
 import { Rate } from "./rate.ts";
@@ -44,7 +44,7 @@ export async function sampleCommand(run: string, options: Partial<SampleCommandO
   await (target === "folder" ? expectWritableFolder(out) : expectWritable(out));
   using interruption = listenForInterruption((line) => console.error(line));
   const checkpoint = await findCheckpoint(run, (line) => console.error(line));
-  await using model = CoopFlow.fromCheckpoint(checkpoint, deviceOptions(options));
+  await using model = modelOf(checkpoint, deviceOptions(options), (line) => console.error(line));
   const how: SampleOptions = { seed: seed ?? model.config.seed, liveParameters, signal: interruption.signal };
   if (options.trajectory) {
     const { states } = await writeTrajectories(model, out, target, count, how, options.states);

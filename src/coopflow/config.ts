@@ -5,6 +5,7 @@ import { LANGEVIN_DEFAULTS } from "../energy/langevin.ts";
 import { STEP_SCHEDULES } from "../energy/step_sizes.ts";
 import { ConfigError } from "../errors.ts";
 import { checkFlowConfig, COUPLINGS, FLOW_DEFAULTS, type FlowConfig } from "../flow/config.ts";
+import { PRECISIONS } from "../runtime/precision.ts";
 import { configErrorOf } from "./config_errors.ts";
 
 const OFF = z.literal("off");
@@ -146,6 +147,10 @@ const SAMPLING = z.strictObject({
 });
 
 const COMPUTE = z.strictObject({
+  precision: z.enum(PRECISIONS).default("float32")
+    .describe(
+      "What products and convolutions compute in: float32, or on a GPU tf32 or bf16; auto: what is fastest there",
+    ),
   winograd: z.boolean().default(true)
     .describe("Winograd's algorithm for 3×3 convolutions; false: direct ones, slower, with a smaller rounding error"),
 });

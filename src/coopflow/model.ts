@@ -52,6 +52,11 @@ export interface ModelOptions extends DeviceOptions {
   readonly seed?: number;
 }
 
+/** How a model's device is opened: what the options leave open is the configuration's. */
+function openingOf({ compute: { precision } }: CoopFlowConfig, options: DeviceOptions): DeviceOptions {
+  return { precision, ...options };
+}
+
 /** Options of {@linkcode CoopFlow.fit}. */
 export interface FitOptions {
   /** Learn until this many iterations are complete, those before this call included. Default: the configuration's. */
@@ -104,7 +109,7 @@ export class CoopFlow implements AsyncDisposable {
       const { seed, ...device } = options;
       const full = parseConfig(seed === undefined ? config : { ...config, seed });
       const states = modelStates(full);
-      const engine = Engine.open(device, [...states.all, ...states.scratch], freshValues(full.seed));
+      const engine = Engine.open(openingOf(full, device), [...states.all, ...states.scratch], freshValues(full.seed));
       return new CoopFlow(full, FRESH, engine, states);
     });
   }
@@ -124,7 +129,7 @@ export class CoopFlow implements AsyncDisposable {
     const states = modelStates(config);
     const fresh = freshValues(config.seed);
     const engine = Engine.open(
-      options,
+      openingOf(config, options),
       [...states.all, ...states.scratch],
       (spec, device) => values.get(spec.name) ?? fresh(spec, device),
     );

@@ -1,8 +1,11 @@
 /** A device context: threads, named state and memory. Programs run on it. */
 import { NativeError, UsageError } from "../errors.ts";
+import { chosenPrecision, type ComputedIn, type Precision, type PrecisionChoice } from "./precision.ts";
 import { cString, native, readText, STATUS, unwrap } from "./library.ts";
 import { Program } from "./program.ts";
 import { streamHash } from "../random.ts";
+
+export type { Precision } from "./precision.ts";
 
 /** Instruction sets, best first. */
 export type Isa = "avx512" | "avx2" | "portable";
@@ -10,14 +13,11 @@ export type Isa = "avx512" | "avx2" | "portable";
 /** `auto` takes the CPU as long as no GPU has run the CUDA backend; `cuda` is `cuda:0`. */
 export type DeviceName = "auto" | "cpu" | "cuda" | `cuda:${number}`;
 
-/** What products and convolutions compute in; sums, parameters and everything else are float32 always. */
-export type Precision = "float32" | "tf32" | "bf16";
-
 /** How to open a device. */
 export interface DeviceOptions {
   /** Default: `auto`. */
   readonly device?: DeviceName;
-  /** Default: float32, exact; `tf32` and `bf16` need a GPU. */
+  /** Default: float32, exact; `tf32` and `bf16` need a GPU; `auto` takes what is fastest. */
   readonly precision?: Precision;
   /** OpenMP threads; 0 = one per physical core. */
   readonly threads?: number;
@@ -32,6 +32,9 @@ export interface DeviceInfo {
   readonly detail: string;
   /** With `auto`: why it is this one. */
   readonly reason?: string;
+  readonly precision: ComputedIn;
+  /** With precision `auto`: why it is this one. */
+  readonly precisionReason?: string;
   readonly threads: number;
   /** The CPU's instruction set; `cuda` on a GPU. */
   readonly isa: Isa | "cuda";
@@ -58,7 +61,29 @@ export interface Progress {
 
 const ISA_CODES: Readonly<Record<Isa, number>> = { portable: 0, avx2: 1, avx512: 2 };
 
-const PRECISION_FLAGS: Readonly<Record<Precision, number>> = { float32: 0, tf32: 2, bf16: 4 };
+const PRECISION_FLAGS: Readonly<Record<ComputedIn, number>> = { float32: 0, tf32: 2, bf16: 4 };
+
+/** Which device options ask for, and what it computes in. */
+export interface DeviceChoice extends PrecisionChoice {
+  readonly name: string;
+  /** With `auto`: why it is this one. */
+  readonly reason?: string;
+}
+
+/**
+ * What {@linkcode Device.open} opens, without opening it.
+ *
+ * @throws {UsageError} for options out of range
+ */
+export function chosenDevice({ device = "auto", threads = 0, precision = "float32" }: DeviceOptions): DeviceChoice {
+  if (!Number.isInteger(threads) || threads < 0 || threads > 1024) {
+    throw new UsageError(`threads: expected a whole number from 0 to 1024, found ${threads}`);
+  }
+  if (!isDeviceName(device)) throw new UsageError(`device: expected auto, cpu, cuda or cuda:number, found ${device}`);
+  if (device !== "auto") return { name: device, ...chosenPrecision(device, precision) };
+  // No GPU has run the CUDA backend yet: nobody gets it without asking.
+  return { name: "cpu", reason: "a GPU only when asked for, with cuda", ...chosenPrecision("cpu", precision) };
+}
 
 /** Whether a text names a device. */
 export function isDeviceName(name: string): name is DeviceName {
@@ -80,11 +105,12 @@ export class Device implements Disposable {
   readonly #programs = new Set<Program>();
   #open = true;
 
-  readonly #reason: string | undefined;
+  /** What was chosen, and why. */
+  readonly #choice: Omit<DeviceChoice, "name">;
 
-  private constructor(handle: bigint, reason?: string) {
+  private constructor(handle: bigint, choice: Omit<DeviceChoice, "name">) {
     this.#handle = handle;
-    this.#reason = reason;
+    this.#choice = choice;
   }
 
   /**
@@ -94,27 +120,12 @@ export class Device implements Disposable {
    * @throws {NativeError} when the library, the device or the instruction set is missing
    */
   static open(options: DeviceOptions = {}): Device {
-    const { device = "auto", threads = 0, isa, precision = "float32" } = options;
-    if (!Number.isInteger(threads) || threads < 0 || threads > 1024) {
-      throw new UsageError(`threads: expected a whole number from 0 to 1024, found ${threads}`);
-    }
-    if (!isDeviceName(device)) throw new UsageError(`device: expected auto, cpu, cuda or cuda:number, found ${device}`);
-    const create = (name: string, reason?: string): Device => {
-      if (name === "cpu" && precision !== "float32") {
-        throw new UsageError(
-          `precision: the CPU computes in float32 only, found ${precision}; use a GPU (device cuda)`,
-        );
-      }
-      const out = new BigUint64Array(1);
-      const flags = PRECISION_FLAGS[precision];
-      unwrap((error) =>
-        native().cf_context_create(cString(name), threads, isa ? ISA_CODES[isa] : -1, flags, out, error)
-      );
-      return new Device(out[0]!, reason);
-    };
-    if (device !== "auto") return create(device);
-    // No GPU has run the CUDA backend yet: nobody gets it without asking.
-    return create("cpu", "a GPU only when asked for, with cuda");
+    const { threads = 0, isa } = options;
+    const { name, ...choice } = chosenDevice(options);
+    const out = new BigUint64Array(1);
+    const flags = PRECISION_FLAGS[choice.precision];
+    unwrap((error) => native().cf_context_create(cString(name), threads, isa ? ISA_CODES[isa] : -1, flags, out, error));
+    return new Device(out[0]!, choice);
   }
 
   /** The native handle, for programs of this room. Throws NativeError after close(). */
@@ -130,7 +141,7 @@ export class Device implements Disposable {
     const info: DeviceInfo = JSON.parse(
       readText((out, length, needed, error) => native().cf_context_info(this.handle, out, length, needed, error)),
     );
-    return this.#reason === undefined ? info : { ...info, reason: this.#reason };
+    return { ...info, ...this.#choice };
   }
 
   /** Creates or overwrites a state tensor; without data: by zeros. */

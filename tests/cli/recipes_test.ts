@@ -79,6 +79,37 @@ describe("Metropolis adjustment and accumulation", () => {
   });
 });
 
+describe("precision", () => {
+  const LINE = "precision: float32 (auto: on the CPU Winograd's convolutions in it are faster than bf16)";
+
+  it("auto takes float32 on the CPU and says so in one line; the run keeps what its configuration says", async () => {
+    await withFolder(async (folder) => {
+      const args = ["train", ...await tinyFiles(folder), "--iterations", "1"];
+      const asked = await run(folder, [...args, "--precision", "auto", "--out", "asked"]);
+      assertEquals([asked.code, asked.out.split("\n").filter((line) => line === LINE).length], [0, 1], asked.err);
+      const plain = await run(folder, ["sample", "asked", "--count", "1", "--out", "one.png"]);
+      assertEquals([plain.code, plain.err.includes("precision")], [0, false], plain.err);
+      const kept = await run(folder, [...args, "--set", "compute.precision=auto", "--out", "kept"]);
+      assertEquals(kept.code, 0, kept.err);
+      const sampled = await run(folder, ["sample", "kept", "--count", "1", "--out", "two.png"]);
+      assertEquals([sampled.code, sampled.err.trim()], [0, LINE]);
+    });
+  });
+
+  it("bf16 is refused on the CPU, saying why, by option and by configuration", async () => {
+    await withFolder(async (folder) => {
+      for (const how of [["--precision", "bf16"], ["--set", "compute.precision=bf16"]]) {
+        const { code, err } = await run(folder, ["train", ...await tinyFiles(folder), ...how, "--out", "run"]);
+        assertEquals([code, err.trim().split("\n").length], [2, 1], err);
+        assertStringIncludes(
+          err,
+          "precision: the CPU computes in float32 only, found bf16: Winograd's convolutions in float32",
+        );
+      }
+    });
+  });
+});
+
 describe("magnitude of energies", () => {
   it("is a figure of each iteration, and smaller when it is held down", async () => {
     const magnitudes: number[] = [];

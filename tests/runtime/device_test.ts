@@ -71,7 +71,21 @@ describe("Device", () => {
     assert(error instanceof NativeError && error.code === 6);
     using chosen = Device.open({ device: "cpu" });
     assert(chosen.info.reason === undefined);
-    assertThrows(() => Device.open({ device: "cpu", precision: "bf16" }), UsageError, "float32 only, found bf16");
+    for (const precision of ["bf16", "tf32"] as const) {
+      assertThrows(
+        () => Device.open({ device: "cpu", precision }),
+        UsageError,
+        `float32 only, found ${precision}: Winograd`,
+      );
+    }
+  });
+
+  it("chooses float32 on the CPU when left the choice, and says why", () => {
+    using chosen = Device.open({ device: "cpu", precision: "auto" });
+    assertEquals(chosen.info.precision, "float32");
+    assertEquals(chosen.info.precisionReason, "on the CPU Winograd's convolutions in it are faster than bf16");
+    using told = Device.open({ device: "cpu" });
+    assertEquals([told.info.precision, told.info.precisionReason], ["float32", undefined]);
   });
 
   it("runs a program, and assigns take effect together after each run", async () => {
