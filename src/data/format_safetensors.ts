@@ -3,8 +3,8 @@
 import { DataError } from "../errors.ts";
 import { parseSafetensors, type ReadOptions, type Safetensors, SafetensorsFile } from "../io/safetensors.ts";
 import { type FileTensor, toIntegers } from "../io/tensor.ts";
-import { type DescribedSplit, subset } from "./dataset.ts";
-import { tensorImages } from "./tensor_images.ts";
+import { type DescribedSplit, type OpenedSplit, subset } from "./dataset.ts";
+import { imagesInFile, type Statement, type TensorImages, tensorImages } from "./tensor_images.ts";
 
 const IMAGES = "images";
 const HELD_OUT = "heldout";
@@ -18,11 +18,22 @@ const REMEDY = 'add metadata "layout": "N,H,W,C" or "N,C,H,W" to the file';
 export async function openSafetensorsDataset(
   path: string,
   options: ReadOptions & { readonly levels?: number | undefined } = {},
-): Promise<DescribedSplit> {
+): Promise<OpenedSplit> {
   await using file = await SafetensorsFile.open(path, options);
-  const images = await file.read(IMAGES);
   const heldout = file.tensors.has(HELD_OUT) ? await file.read(HELD_OUT) : undefined;
-  return datasetOf(path, images, heldout, file.metadata, options.levels);
+  const statement = statementOf(path, file.metadata, options.levels);
+  const entry = file.tensors.get(IMAGES);
+  const inFile = entry === undefined
+    ? undefined
+    : imagesInFile(path, entry, statement, { path, start: file.startOf(IMAGES) });
+  if (inFile === undefined) return splitOf(path, tensorImages(path, await file.read(IMAGES), statement), heldout);
+  const close = (): void => inFile.dataset.close();
+  try {
+    return { ...splitOf(path, inFile, heldout), close };
+  } catch (error) {
+    close();
+    throw error;
+  }
 }
 
 /** The same for a file in memory. */
@@ -32,22 +43,24 @@ export function parseSafetensorsDataset(bytes: Uint8Array, name: string): Descri
   if (images === undefined) {
     throw new DataError(`${name}: expected a tensor named ${IMAGES}, found ${[...tensors.keys()].join(", ")}`);
   }
-  return datasetOf(name, images, tensors.get(HELD_OUT), metadata, undefined);
+  const all = tensorImages(name, images, statementOf(name, metadata, undefined));
+  return splitOf(name, all, tensors.get(HELD_OUT));
 }
 
-function datasetOf(
-  name: string,
-  images: FileTensor,
-  heldout: FileTensor | undefined,
-  metadata: ReadonlyMap<string, string>,
-  levels: number | undefined,
-): DescribedSplit {
-  const { dataset: all, description } = tensorImages(name, images, {
+function statementOf(name: string, metadata: ReadonlyMap<string, string>, levels: number | undefined): Statement {
+  return {
     layout: metadata.get("layout"),
     levels: levelsOf(name, metadata.get("levels")) ?? levels,
     tensor: IMAGES,
     remedy: REMEDY,
-  });
+  };
+}
+
+function splitOf(
+  name: string,
+  { dataset: all, description }: TensorImages,
+  heldout: FileTensor | undefined,
+): DescribedSplit {
   if (heldout === undefined) return { train: all, heldout: undefined, description };
 
   const [kept, apart] = split(name, heldout, all.count);

@@ -1,8 +1,9 @@
 /** Images from a tensor of a file: what its axes and values mean is stated, or told from its shape and range. */
 
 import { DataError } from "../errors.ts";
-import { type FileTensor, toFloat32 } from "../io/tensor.ts";
+import { elementCount, type FileTensor, toFloat32 } from "../io/tensor.ts";
 import { type Dataset, fromLevels } from "./dataset.ts";
+import { FileDataset } from "./file_dataset.ts";
 
 const DEFAULT_LEVELS = 256;
 /** How far a float value may be from a level's exact value and still count as that level, in levels. */
@@ -35,8 +36,35 @@ export function tensorImages(name: string, images: FileTensor, statement: Statem
   const { height, width, channels } = layout;
   const nhwc = layout.channelsFirst ? channelsLast(data, height * width, channels) : data;
   const dataset = fromLevels({ name, height, width, channels, levels, data: nhwc });
-  const description = `${dataset.count} images of ${height}×${width}×${channels} in ${layout.text}, ${kind}`;
-  return { dataset, description };
+  return { dataset, description: describe(dataset, layout.text, kind) };
+}
+
+/** Sets of fewer bytes are read at once. */
+const LEAST_BYTES = 2 ** 25;
+
+/**
+ * Images that stay in their file, where they lie there as they are used: bytes of 256 levels, channels last, and so many that memory counts.
+ * `undefined`: they have to be read.
+ *
+ * @param place the file, and where the tensor begins in it, in bytes
+ */
+export function imagesInFile(
+  name: string,
+  { dtype, shape }: Pick<FileTensor, "dtype" | "shape">,
+  statement: Statement,
+  place: { readonly path: string; readonly start: number },
+): (TensorImages & { readonly dataset: FileDataset }) | undefined {
+  const levels = statement.levels ?? DEFAULT_LEVELS;
+  if (dtype !== "U8" || levels !== DEFAULT_LEVELS || elementCount(shape) < LEAST_BYTES) return undefined;
+  const { channelsFirst, text, height, width, channels } = layoutOf(name, shape, statement);
+  if (channelsFirst && channels > 1) return undefined;
+  const count = shape[0] ?? 0;
+  const dataset = new FileDataset({ ...place, name, height, width, channels, storedChannels: channels, levels, count });
+  return { dataset, description: describe(dataset, text, `${levels} levels (${dtype}), read from the file as needed`) };
+}
+
+function describe({ count, height, width, channels }: Dataset, layout: string, kind: string): string {
+  return `${count} images of ${height}×${width}×${channels} in ${layout}, ${kind}`;
 }
 
 interface Layout {

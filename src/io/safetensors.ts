@@ -111,6 +111,11 @@ export class SafetensorsFile implements AsyncDisposable {
     return { dtype, shape, bytes: await this.readBytes(name, 0, end - begin) };
   }
 
+  /** Where the bytes of a tensor begin in the file. */
+  startOf(name: string): number {
+    return this.#header.dataStart + this.#entry(name).begin;
+  }
+
   /** Reads bytes `from` … `to` − 1 of one tensor, for tensors too large to hold. */
   async readBytes(name: string, from: number, to: number): Promise<Uint8Array<ArrayBuffer>> {
     const { begin, end } = this.#entry(name);

@@ -62,6 +62,9 @@ export function frechetInterval(
   return normalInterval(value, draws);
 }
 
+/** Vectors of each set in a subset, as KID is usually reported. */
+const MOST_KERNEL_SUBSET = 1000;
+
 /**
  * The mean of kernel distances of subsets, and an interval from their deviation s: ± 1.96·s·√(m/n), m vectors a subset and n the smaller set.
  */
@@ -71,7 +74,9 @@ export async function kernelInterval(
   seed: number,
   products?: Products,
 ): Promise<Interval & { readonly size: number }> {
-  const how = products === undefined ? { seed } : { seed, products };
+  // No subset is more than half of a set: all of it is the same whenever it is drawn, and would seem to be known exactly.
+  const most = Math.min(MOST_KERNEL_SUBSET, Math.max(2, Math.floor(Math.min(a.count, b.count) / 2)));
+  const how = { seed, size: most, ...(products === undefined ? {} : { products }) };
   const { mean, deviation, subsets, size } = await subsetKernelDistance(a, b, how);
   const reach = NORMAL_95 * deviation * Math.sqrt(size / Math.min(a.count, b.count));
   return { value: mean, low: mean - reach, high: mean + reach, resamples: subsets, size };

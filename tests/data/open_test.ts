@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { describe, it } from "@std/testing/bdd";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { DataError } from "../../src/errors.ts";
-import { readAll } from "../../src/data/dataset.ts";
+import { type Dataset, readAll, readImages } from "../../src/data/dataset.ts";
 import { openDataset } from "../../src/data/open.ts";
 import { tensorOf, type TensorToWrite, writeSafetensors } from "../../src/io/safetensors.ts";
 import { withFolder } from "../io/support.ts";
@@ -141,6 +141,26 @@ describe("openDataset, of a safetensors file", () => {
       await writeSafetensors(path, new Map([["images", tensorOf([1, 2, 2], new Uint8Array(4))]]));
       await Deno.truncate(path, (await Deno.stat(path)).size - 1);
       await assertRejects(() => openDataset(path), DataError, "cut short");
+    });
+  });
+});
+
+describe("openDataset, of a safetensors file with many images", () => {
+  it("leaves them in the file until they are read, held-out ones too", async () => {
+    const [count, size] = [11_000, 32 * 32 * 3];
+    const images = Uint8Array.from({ length: count * size }, (_, i) => (i >>> 3) % 251);
+    await withFolder(async (folder) => {
+      const path = `${folder}/many.safetensors`;
+      const tensors = { images: tensorOf([count, 32, 32, 3], images), heldout: tensorOf([1], Int32Array.of(1)) };
+      await writeSafetensors(path, new Map(Object.entries(tensors)));
+      using opened = await openDataset(path);
+      assertStringIncludes(opened.description, "read from the file as needed");
+      assertEquals(opened.train.count, count - 1);
+      const image = (set: Dataset, index: number): number[] =>
+        Array.from(readImages(set, index, 1), (value) => Math.round((value + 1) * 127.5));
+      assert(opened.heldout !== undefined);
+      assertEquals(image(opened.heldout, 0), [...images.subarray(size, 2 * size)]);
+      assertEquals(image(opened.train, count - 2), [...images.subarray((count - 1) * size)]);
     });
   });
 });

@@ -3,7 +3,7 @@ import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { type FeatureSet, featureSet } from "../../src/metrics/features.ts";
 import { frechetDistance } from "../../src/metrics/frechet.ts";
 import { momentsOfSet } from "../../src/metrics/moments.ts";
-import { frechetInterval, resampled } from "../../src/metrics/set_distances.ts";
+import { frechetInterval, kernelInterval, resampled } from "../../src/metrics/set_distances.ts";
 import { normals } from "../../src/random.ts";
 
 function draws(name: string, n: number, d: number): FeatureSet {
@@ -31,5 +31,14 @@ describe("frechetInterval", () => {
     const [a, b] = [draws("a", 30, 513), draws("b", 30, 513)];
     const { value, low, high } = frechetInterval(resampled(a, 3), resampled(b, 3), 0, 3);
     assert(low < value && value < high);
+  });
+});
+
+describe("kernelInterval", () => {
+  it("claims no more than it knows where sets are small", async () => {
+    const [a, b] = [draws("a", 60, 4), draws("b", 50, 4)];
+    const { value, low, high, size } = await kernelInterval(a, b, 0);
+    assertEquals(size, 25);
+    assert(low < value && value < high && low < 0 && high > 0, `${value} [${low}, ${high}]`);
   });
 });
