@@ -30,7 +30,8 @@ export async function main(args: readonly string[]): Promise<number> {
 }
 
 /** Prints an error in one line; returns the exit code. */
-function fail(error: unknown): number {
+function fail(thrown: unknown): number {
+  const error = firstOf(thrown);
   const message = error instanceof Error ? error.message : String(error);
   const line = message.trim().replaceAll(/\s*\n\s*/g, "; ");
   if (error instanceof CoopFlowError) {
@@ -64,3 +65,8 @@ function commanderMessage(message: string): string {
 }
 
 if (import.meta.main) process.exit(await main(process.argv.slice(2)));
+
+/** What failed first, where closing something after it failed too. */
+function firstOf(error: unknown): unknown {
+  return error instanceof SuppressedError ? firstOf(error.suppressed) : error;
+}

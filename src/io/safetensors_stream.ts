@@ -72,6 +72,8 @@ export class TensorStream implements AsyncDisposable {
         await writeAll(handle, part, header, 0);
         // The room is claimed when it is written; until then the file has holes.
         await system(part, () => handle.truncate(end + FOOTER));
+        // Claimed now: how far it is can be noted even when the disk has become full.
+        await writeAll(handle, part, new Uint8Array(FOOTER), end);
       } else if (ours && size === end) {
         done = content.count; // ended while it got its name
       } else {

@@ -1,6 +1,7 @@
 /** Sets of feature vectors, in memory or in a file, read in blocks so that size does not matter. */
 
-import { DataError } from "../errors.ts";
+import { CoopFlowError, DataError } from "../errors.ts";
+import { systemReason } from "../io/system_error.ts";
 
 /** Vectors of one length. */
 export interface FeatureSet {
@@ -72,18 +73,20 @@ export class FeatureFile implements FeatureSet, Disposable {
 
   /** Makes an empty one in the system's folder for temporary files (`TMPDIR`). */
   static create(dimension: number): FeatureFile {
-    const path = Deno.makeTempFileSync({ prefix: "coopflow-features-" });
-    const file = Deno.openSync(path, { read: true, write: true });
-    // Open files stay readable without a name, and vanish with the process however that ends.
-    Deno.removeSync(path);
-    return new FeatureFile(file, dimension);
+    return writing(() => {
+      const path = Deno.makeTempFileSync({ prefix: "coopflow-features-" });
+      const file = Deno.openSync(path, { read: true, write: true });
+      // Open files stay readable without a name, and vanish with the process however that ends.
+      Deno.removeSync(path);
+      return new FeatureFile(file, dimension);
+    });
   }
 
   get count(): number {
     return this.#count;
   }
 
-  /** Appends vectors, row by row. Throws DataError when their length does not fit or one is not finite. */
+  /** Appends vectors, row by row. Throws DataError when their length does not fit or one is not finite, CoopFlowError if the disk is full. */
   append(values: Float32Array): void {
     const n = values.length / this.dimension;
     if (!Number.isInteger(n)) {
@@ -94,9 +97,11 @@ export class FeatureFile implements FeatureSet, Disposable {
       const [sample, feature] = [this.#count + Math.floor(bad / this.dimension), bad % this.dimension];
       throw new DataError(`expected finite features, found ${values[bad]} in sample ${sample}, feature ${feature}`);
     }
-    this.#file.seekSync(this.#count * this.dimension * 4, Deno.SeekMode.Start);
     const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-    for (let at = 0; at < bytes.length;) at += this.#file.writeSync(bytes.subarray(at));
+    writing(() => {
+      this.#file.seekSync(this.#count * this.dimension * 4, Deno.SeekMode.Start);
+      for (let at = 0; at < bytes.length;) at += this.#file.writeSync(bytes.subarray(at));
+    });
     this.#count += n;
   }
 
@@ -114,5 +119,18 @@ export class FeatureFile implements FeatureSet, Disposable {
 
   [Symbol.dispose](): void {
     this.#file.close();
+  }
+}
+
+function writing<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw new CoopFlowError(
+      `cannot write features to the folder for temporary files: ${
+        systemReason(error)
+      }; make room, or set TMPDIR to another folder`,
+      { cause: error },
+    );
   }
 }
