@@ -2,6 +2,7 @@
 import { broadcast, feed, reshape } from "../../graph/build.ts";
 import { Graph, type Value } from "../../graph/graph.ts";
 import { ActNorm } from "../../flow/act_norm.ts";
+import { AffineCoupling } from "../../flow/affine_coupling.ts";
 import { FLOW_CELEBA64, type FlowConfig } from "../../flow/config.ts";
 import type { Bijector, Pair } from "../../flow/bijector.ts";
 import { VariationalDequantizer } from "../../flow/dequantize.ts";
@@ -96,6 +97,17 @@ export function coupling(golden: Golden, execute: Execute): Promise<Check[]> {
   const make = (params: Params): Bijector<Pair> =>
     new MixtureCoupling(params, half, { channels, blocks, components, dropout: 0, attention: true });
   return bijector(golden, execute, make, { x: ["change", "id"], y: ["y"] });
+}
+
+/** `coupling_affine`, `coupling_additive`. */
+export function simpleCoupling(kind: "affine" | "additive"): (golden: Golden, execute: Execute) => Promise<Check[]> {
+  return (golden, execute) => {
+    const [channels, blocks] = [golden.number("channels"), golden.number("blocks")];
+    const half = golden.tensor("in.change").shape[1]!;
+    const options = { channels, blocks, components: 0, dropout: 0, attention: false };
+    const make = (params: Params): Bijector<Pair> => new AffineCoupling(params, half, kind, options);
+    return bijector(golden, execute, make, { x: ["change", "id"], y: ["y"] });
+  };
 }
 
 /** `invertible_conv`. */

@@ -1,5 +1,5 @@
 /** Which file is what kind of case. */
-import { actNormInit, coupling, dequantizer, flow, flowCeleba, invertibleConv } from "./bijectors.ts";
+import { actNormInit, coupling, dequantizer, flow, flowCeleba, invertibleConv, simpleCoupling } from "./bijectors.ts";
 import { checkpoint } from "./checkpoint.ts";
 import type { Check } from "./compare.ts";
 import { energyDeepBlock, energyPlain, energyRes, energySnBlock, langevin } from "./energies.ts";
@@ -9,6 +9,7 @@ import { convAttnBlock, couplingNetwork, gatedAttention, gatedConv, reshapes } f
 import { learning } from "./learning.ts";
 import { mixture } from "./mixture.ts";
 import { paper } from "./paper.ts";
+import { accumulate, magnitude, mala } from "./recipes.ts";
 import { reconstruct } from "./reconstruct.ts";
 
 /** Runs one case. */
@@ -16,10 +17,13 @@ export type RunCase = (golden: Golden, execute: Execute) => Promise<Check[]>;
 
 /** Kinds of cases. */
 const KINDS: Readonly<Record<string, RunCase>> = {
+  accumulate,
   actnorm_init: actNormInit,
   checkpoint,
   conv_attn_block: convAttnBlock,
   coupling,
+  coupling_additive: simpleCoupling("additive"),
+  coupling_affine: simpleCoupling("affine"),
   coupling_network: couplingNetwork,
   dequantizer,
   energy_deep_block: energyDeepBlock,
@@ -34,6 +38,8 @@ const KINDS: Readonly<Record<string, RunCase>> = {
   invertible_conv: invertibleConv,
   langevin,
   learning,
+  magnitude,
+  mala,
   mixture_sharp: mixture,
   mixture_smooth: mixture,
   paper,

@@ -13,7 +13,8 @@ import type { Golden } from "./golden.ts";
 import { checkLayer, statesOf, toNchw, toNhwc } from "./layer.ts";
 import { type Tolerance, TOLERANCES } from "./tolerances.ts";
 
-function network(params: Params, golden: Golden, kind: EnergyKind = "res"): EnergyNetwork {
+/** The energy network of a file: sizes from `in.x` and `param.f.0.bias`. */
+export function energyOf(params: Params, golden: Golden, kind: EnergyKind = "res"): EnergyNetwork {
   const [, channelsIn, height, width] = golden.tensor("in.x").shape as [number, number, number, number];
   return createEnergy(params, {
     ...ENERGY_DEFAULTS,
@@ -30,10 +31,10 @@ export async function energyRes(golden: Golden, execute: Execute): Promise<Check
   const first = await checkLayer(
     golden,
     execute,
-    (params, input) => ({ f: network(params, golden).forward(toNhwc(input("x"))) }),
+    (params, input) => ({ f: energyOf(params, golden).forward(toNhwc(input("x"))) }),
   );
   const g = new Graph();
-  const energy = network(new Params(g, ""), golden);
+  const energy = energyOf(new Params(g, ""), golden);
   const x = golden.tensor("in.x");
   const at = toNhwc(feed(g, "x", x.shape));
   const f = scalar(sum(energy.forward(at)));
@@ -54,7 +55,7 @@ export function energyPlain(golden: Golden, execute: Execute): Promise<Check[]> 
   return checkLayer(
     golden,
     execute,
-    (params, input) => ({ f: network(params, golden, "plain").forward(toNhwc(input("x"))) }),
+    (params, input) => ({ f: energyOf(params, golden, "plain").forward(toNhwc(input("x"))) }),
   );
 }
 
@@ -140,7 +141,7 @@ async function chainChecks(
   const steps = stepsOf(golden, prefix);
   const count = steps.at(-1)!;
   const g = new Graph();
-  const energy = network(new Params(g, ""), golden);
+  const energy = energyOf(new Params(g, ""), golden);
   const { shape, data } = golden.tensor("in.x");
   const start = toNhwc(feed(g, "x", shape));
   const given = noise && transpose(feed(g, "noise", [count, ...shape]), [0, 1, 3, 4, 2]);
