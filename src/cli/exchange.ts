@@ -44,6 +44,12 @@ export async function exportCommand(run: string, options: Partial<ExportCommandO
   const { to = "", ...how } = options;
   const checkpoint = await findCheckpoint(run, (line) => console.error(line));
   await exportReference(to, checkpoint, how);
+  const { coupling } = checkpoint.config.flow;
+  if (coupling !== "mixture" && !to.endsWith(".safetensors")) {
+    console.error(
+      `${to}: the authors' program has no ${coupling} couplings and can't use it; PyTorch and import read it`,
+    );
+  }
   console.log(`iteration ${checkpoint.counters.iteration} of ${run} in ${to}`);
   return 0;
 }

@@ -56,7 +56,7 @@ function flowOf(network: StoredNetwork): { flow: FlowInput; data: DataInput } {
       // The one variant without 1×1 convolutions is the 64×64 one.
       ...(invConv ? {} : { dropout: FLOW_CELEBA64.dropout }),
       ...(channels === undefined ? {} : { channels }),
-      ...(half === undefined || outputs === undefined ? {} : { components: (outputs / half - 2) / 3 }),
+      ...(half === undefined || outputs === undefined ? {} : couplingOf(outputs / half)),
       blocks: count(network, /^flows\..*nn\.mid_convs\.(\d+)\./),
       attention: has(/^flows\..*\.attn\./),
       dequantization: has(/^dequant_flows\./) ? "variational" : "uniform",
@@ -64,6 +64,12 @@ function flowOf(network: StoredNetwork): { flow: FlowInput; data: DataInput } {
       dequantAttention: has(/^dequant_flows\..*\.attn\./),
     },
   };
+}
+
+/** What couplings are by how many numbers their networks give for each element: a shift, a log-scale and a shift, or those and a mixture. */
+function couplingOf(outputs: number): Pick<FlowInput, "coupling" | "components"> {
+  if (outputs === 1) return { coupling: "additive" };
+  return outputs === 2 ? { coupling: "affine" } : { coupling: "mixture", components: (outputs - 2) / 3 };
 }
 
 /** Sides halve in each block, strided convolution or level; the last level with spectral norm does not halve them. */

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
+import { readSafetensors } from "../../src/io/safetensors.ts";
 import { namesIn, withFolder } from "../io/support.ts";
 import { global, torchZip, tuple } from "../io/torch_support.ts";
 import { run, tinyFiles } from "./support.ts";
@@ -36,6 +37,39 @@ describe("import and export", () => {
       assertEquals(wrong.code, 1);
       assertStringIncludes(wrong.err, "missing: flow.flows.checkers.2.nn.mid_convs.1.");
     });
+  });
+
+  it("take simple couplings out and in again, and say who can't use them", async () => {
+    for (const coupling of ["affine", "additive"]) {
+      await withFolder(async (folder) => {
+        const args = ["train", ...await tinyFiles(folder), "--set", `flow.coupling=${coupling}`, "--iterations", "2"];
+        const trained = await run(folder, [...args, "--out", "run", "--quiet"]);
+        assertEquals(trained.code, 0, trained.err);
+        const exported = await run(folder, ["export", "run", "--to", "a.pth.tar", "--optimizers"]);
+        assertEquals([exported.code, exported.out], [0, "iteration 2 of run in a.pth.tar\n"]);
+        assertStringIncludes(exported.err, `the authors' program has no ${coupling} couplings`);
+        const imported = await run(folder, ["import", "a.pth.tar", "again"]);
+        assertEquals(imported.code, 0, imported.err);
+        const bytes = [];
+        for (const  of of["run", "again"]) {
+          const drawn = await run(folder, [
+            "sample",
+            of,
+            "--count",
+            "3",
+            "--live-parameters",
+            "--out",
+            `${of}.safetensors`,
+          ]);
+          assertEquals(drawn.code, 0, drawn.err);
+          bytes.push((await readSafetensors(`${folder}/${of}.safetensors`)).tensors.get("images")?.bytes);
+        }
+        assertEquals(bytes[0], bytes[1]);
+        const wrong = await run(folder, ["import", "a.pth.tar", "wrong", "--set", "flow.coupling=mixture"]);
+        assertEquals([wrong.code, wrong.err.trim().split("\n").length], [1, 1]);
+        assertStringIncludes(wrong.err, "tensors of the configuration; ");
+      });
+    }
   });
 
   it("refuse what would be run, missing files and wrong names in one line", async () => {

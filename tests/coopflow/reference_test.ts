@@ -42,7 +42,11 @@ const networks = (checkpoint: Checkpoint): [string, Float32Array][] =>
 describe("reference checkpoints", () => {
   it("come back whole, as .pth.tar with optimizers", async () => {
     await withFolder(async (folder) => {
-      for (const input of [TINY, VARIATIONAL]) {
+      const simple = (["affine", "additive"] as const).map((coupling) => ({
+        ...TINY,
+        flow: { ...TINY.flow, coupling },
+      }));
+      for (const input of [TINY, VARIATIONAL, ...simple]) {
         const checkpoint = learnt(input);
         const path = `${folder}/x.pth.tar`;
         await exportReference(path, checkpoint, { optimizers: true, dataParallel: true, epoch: 3 });
@@ -80,6 +84,8 @@ describe("reference checkpoints", () => {
     await withFolder(async (folder) => {
       const variants: CoopFlowConfigInput[] = [
         VARIATIONAL,
+        { ...VARIATIONAL, flow: { ...VARIATIONAL.flow, coupling: "affine", components: 32 } },
+        { ...VARIATIONAL, flow: { ...VARIATIONAL.flow, coupling: "additive", components: 32 } },
         { ...VARIATIONAL, energy: { channels: 2, kind: "plain", shift: true } },
         { ...VARIATIONAL, energy: { channels: 2, kind: "deep", blocks: 2 } },
         { ...VARIATIONAL, energy: { channels: 2, kind: "spectral", blocks: 1 } },
