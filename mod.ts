@@ -85,6 +85,8 @@ export type { Dataset, DescribedSplit, ImageSize, Split, Unusable } from "./src/
 export type { Summary } from "./src/data/describe.ts";
 export type { PictureOptions } from "./src/data/format_pictures.ts";
 export { readAll } from "./src/data/dataset.ts";
+export { BatchStream } from "./src/data/batches.ts";
+export type { BatchOptions, Shard } from "./src/data/batches.ts";
 export { invertedImages, uniformNoise } from "./src/data/derived.ts";
 export type { Watch } from "./src/data/in_order.ts";
 export type { OpenedDataset, OpenOptions } from "./src/data/open.ts";
