@@ -3,7 +3,7 @@ import { encodePng } from "../io/png.ts";
 import { shownInterval } from "../metrics/bootstrap.ts";
 import { imageGrid } from "../metrics/grid.ts";
 import { histogram } from "../report/histogram.ts";
-import type { Html } from "../report/html.ts";
+import { formatNumber, type Html } from "../report/html.ts";
 import { imageFigure } from "../report/image.ts";
 import { columns, page, paragraph, section } from "../report/page.ts";
 import { table, type Tile, tiles } from "../report/table.ts";
@@ -29,9 +29,9 @@ export function evaluationPage(title: string, found: Evaluation): string {
   const features = [...new Set(distances.map((d) => d.features))];
   return page({
     title: `${title}: evaluation`,
-    intro: `iteration ${
-      iteration.toLocaleString("en-US")
-    } · against ${reference.count} images of ${reference.name} · seed ${seed}`,
+    intro: `iteration ${formatNumber(iteration)} · against ${
+      formatNumber(reference.count)
+    } images of ${reference.name} · seed ${seed}`,
     content: [
       tiles(tilesOf(found)),
       features.map((name) => distanceSection(distances.filter((d) => d.features === name))),
@@ -71,12 +71,12 @@ function tilesOf({ bitsPerDim, distances, reconstruction, reference }: Evaluatio
     ...(bitsPerDim === undefined ? [] : [{
       label: "bits/dim of the flow",
       value: bitsPerDim.value.toFixed(3),
-      note: `${reference.count} real images`,
+      note: `${formatNumber(reference.count)} real images`,
     }]),
     ...(best?.frechet === undefined ? [] : [{
       label: `${best.names.frechet} of revised images`,
       value: best.frechet.value.toFixed(3),
-      note: `${best.count} images, ${best.features}`,
+      note: `${formatNumber(best.count)} images, ${best.features}`,
     }]),
     ...(reconstruction === undefined ? [] : [{
       label: "reconstruction",
@@ -92,8 +92,10 @@ function distanceSection(of: readonly Distances[]): Html {
   const { features, names, preparation, dimension, count, real, kernel } = first;
   const { columns, rows } = distanceTable(all);
   const notes = [
-    `${dimension} features of ${count} generated and ${real} real images; ${preparation}; in brackets: 95 % intervals`,
-    ...(kernel === undefined ? [] : [`${names.kernel}: mean over subsets of ${kernel.size}`]),
+    `${dimension} features of ${formatNumber(count)} generated and ${
+      formatNumber(real)
+    } real images; ${preparation}; in brackets: 95\u00a0% intervals`,
+    ...(kernel === undefined ? [] : [`${names.kernel}: mean over subsets of ${formatNumber(kernel.size)}`]),
     ...manifoldNote(first),
   ];
   const named = rows.map((cells, i) => [KINDS[all[i]!.generated], ...cells]);

@@ -2,12 +2,12 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { writeAtomic } from "../io/atomic.ts";
-import { type Content, formatNumber } from "../report/html.ts";
+import { type Content, formatNumber, type Html } from "../report/html.ts";
 import { type Frame, imageFigure, imageSlider } from "../report/image.ts";
 import { type LineSeries } from "../report/line_chart.ts";
 import { code, columns, folded, page, paragraph, section, warning } from "../report/page.ts";
 import { facts, table, type Tile, tiles } from "../report/table.ts";
-import { chartOf, CHARTS, otherCharts } from "./run_charts.ts";
+import { chartOf, CHARTS, otherCharts, type RunChart } from "./run_charts.ts";
 import { listPictures } from "./run_directory.ts";
 import { readMetrics, type RunMetrics } from "./run_metrics.ts";
 import { differences, leaves, readRun, type RunSummary } from "./runs.ts";
@@ -49,7 +49,7 @@ export async function runPage(path: string): Promise<string> {
       metrics.warnings.slice(-MOST_WARNINGS).map(({ iteration, message, advice }) =>
         warning(`Iteration ${formatNumber(iteration)}: ${message}. What to try: ${advice}.`)
       ),
-      section("Learning", columns(CHARTS.map((chart) => chartOf(chart, seriesOfRun(metrics, chart.keys))))),
+      section("Learning", columns(CHARTS.flatMap((chart) => withCurves(chart, seriesOfRun(metrics, chart.keys))))),
       section("Samples", samples(await framesOf(path))),
       otherSection(metrics),
       section("Configuration", facts(leaves(run.config, ""))),
@@ -92,8 +92,8 @@ export async function comparisonPage(paths: readonly string[]): Promise<string> 
         "Learning",
         columns(
           CHARTS.flatMap((chart) =>
-            chart.keys.map(([key, name]) =>
-              chartOf(
+            chart.keys.flatMap(([key, name]) =>
+              withCurves(
                 { ...chart, title: chart.keys.length === 1 ? chart.title : `${chart.title}: ${name}` },
                 overlay(key),
               )
@@ -140,7 +140,8 @@ function tilesOf({ state, report, config, best }: RunSummary, { iterations, colu
     { label: "flow, bits/dim", value: last("bitsPerDim"), note: "last iteration, revised images" },
     { label: "EBM loss", value: last("ebmLoss"), note: "last iteration" },
     { label: "image change", value: last("change"), note: "last iteration" },
-    ...(metric === undefined ? [] : [{
+    // At the end nothing but the end is known to be the best.
+    ...(metric === undefined || value === frechet?.revised ? [] : [{
       label: `best ${metric === "frechet" ? "pixel Fréchet distance" : "held-out bits/dim"}`,
       value,
       note: `iteration ${formatNumber(iteration ?? 0)}`,
@@ -165,6 +166,11 @@ function tilesOf({ state, report, config, best }: RunSummary, { iterations, colu
 
 function seriesOfRun({ iterations, columns }: RunMetrics, keys: readonly (readonly [string, string])[]): LineSeries[] {
   return keys.map(([key, name]) => ({ name, x: iterations, y: columns.get(key) ?? [] }));
+}
+
+/** The chart, unless the phase or the configuration has none of its figures. */
+function withCurves(chart: RunChart, series: readonly LineSeries[]): Html[] {
+  return series.some(({ y }) => y.length > 0) ? [chartOf(chart, series)] : [];
 }
 
 /** Charts of figures that have no place of their own. */
@@ -219,6 +225,6 @@ function day(text: string): string {
 
 function time(seconds: number): string {
   const minutes = Math.round(seconds / 60);
-  if (seconds < 100) return `${formatNumber(Number(seconds.toFixed(1)))} s`;
-  return minutes < 120 ? `${minutes} min` : `${formatNumber(Number((seconds / 3600).toFixed(1)))} h`;
+  if (seconds < 100) return `${formatNumber(Number(seconds.toFixed(1)))}\u00a0s`;
+  return minutes < 120 ? `${minutes}\u00a0min` : `${formatNumber(Number((seconds / 3600).toFixed(1)))}\u00a0h`;
 }

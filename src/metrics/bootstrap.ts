@@ -16,8 +16,8 @@ export interface Interval {
 
 /** `0.714 [0.690, 0.730]`, the interval left out where there is none. */
 export function shownInterval({ value, low, high }: Interval, digits: number): string {
-  if (!Number.isFinite(low)) return value.toFixed(digits);
-  return `${value.toFixed(digits)} [${low.toFixed(digits)}, ${high.toFixed(digits)}]`;
+  const shown = (number: number): string => number.toFixed(digits).replace("-", "−");
+  return Number.isFinite(low) ? `${shown(value)} [${shown(low)}, ${shown(high)}]` : shown(value);
 }
 
 /** n draws with replacement from 0 … n − 1, a pure function of (seed, stream, resample). */

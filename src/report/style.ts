@@ -45,8 +45,9 @@ caption{text-align:left;color:var(--soft);padding-bottom:.3rem}
 th,td{text-align:left;vertical-align:top;padding:.3rem 1.4rem .3rem 0;border-bottom:1px solid var(--rule)}
 th{font-weight:600}
 .n{text-align:right;font-variant-numeric:tabular-nums}
+td.n{white-space:nowrap}
 dl{columns:22rem;column-gap:2rem;font-size:.85rem;margin:0 0 1rem}
-dl div{display:grid;grid-template-columns:1fr 1fr;gap:1rem;break-inside:avoid;padding:.1rem 0}
+dl div{display:grid;grid-template-columns:minmax(0,3fr) minmax(0,2fr);gap:1rem;break-inside:avoid;padding:.1rem 0}
 dt{color:var(--soft);overflow-wrap:anywhere}
 dd{margin:0;overflow-wrap:anywhere}
 .tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr));gap:.7rem;margin:0 0 1rem}
@@ -61,11 +62,16 @@ dd{margin:0;overflow-wrap:anywhere}
 pre{background:var(--panel);border-radius:8px;padding:.8rem;overflow-x:auto;font-size:.8rem;line-height:1.4}
 summary{cursor:pointer;padding:.3rem 0}
 [hidden]{display:none}
+@page{margin:14mm}
 @media print{
 :root{--ground:#fff;--text:#000;--soft:#444;--rule:#ccc;--panel:#f4f4f4}
 body{font-size:10pt;-webkit-print-color-adjust:exact;print-color-adjust:exact}
 main{max-width:none;padding:0}
+.columns{grid-template-columns:repeat(auto-fit,minmax(19rem,1fr))}
+dl{columns:2}
 .plot{grid-template-rows:11rem 1.5rem auto}
+td.n{white-space:normal}
+td:not(.n){overflow-wrap:anywhere}
 figure,.tiles,tr{break-inside:avoid}
 h2{break-after:avoid}
 .wide{overflow:visible}

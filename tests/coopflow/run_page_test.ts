@@ -65,6 +65,7 @@ describe("runPage", () => {
           "<dt>cpu</dt><dd>&lt;script&gt;</dd>",
         ]
       ) assertStringIncludes(text, part);
+      assert(!text.includes("<b>Gradient norms</b>"), "a chart of what the log does not have");
     });
   });
 
