@@ -20,9 +20,13 @@ export function table({ columns, rows, caption }: TableOptions): Html {
 <tbody>${body}</tbody></table></div>`;
 }
 
+/** A number and what is apart from it, such as a unit or brackets: no hash that begins with a digit. */
+const NUMBER = /^[−+-]?\d[\d.,]*(e[−+-]?\d+)?(?![0-9A-Za-z])/;
+
 /** Numbers, also with a unit or in brackets behind them, and cells without anything. */
 function isNumeric(cell: Content): boolean {
-  return cell === undefined || typeof cell === "number" || (typeof cell === "string" && /^([−+-]?\d|–?$)/.test(cell));
+  if (cell === undefined || typeof cell === "number") return true;
+  return typeof cell === "string" && (/^–?$/.test(cell) || NUMBER.test(cell));
 }
 
 /** Names with what they stand for, in as many columns as there is room for. */

@@ -100,4 +100,11 @@ describe("table", () => {
     assertEquals(text.match(/class="n"/g)?.length, 3);
     assert(text.includes('<th scope="col">a</th><th scope="col" class="n">b</th>'));
   });
+
+  it("takes what has a unit or an interval for a number, but no hash", () => {
+    const isNumeric = (cell: string): boolean => table({ columns: ["a"], rows: [[cell]] }).text.includes('class="n"');
+    const numbers = ["1", "−0.5", "1,234", "1.5e−7", "33.1 s", "33.1\u00a0s", "95 %", "0.71 [0.69, 0.73]", "–", ""];
+    assertEquals(numbers.filter((cell) => !isNumeric(cell)), []);
+    assertEquals(["57695716ee3c", "5f", "cfdd", "off", "8x8"].filter(isNumeric), []);
+  });
 });
