@@ -75,7 +75,8 @@ export async function trainCommand(options: Partial<TrainCommandOptions>): Promi
       printer.event(event);
       if (event.type === "set-up") used = event.device;
       if (event.type !== "profile" || used === undefined) continue;
-      const { profile, iterations: runs } = event;
+      const { profile, iterations } = event;
+      const runs = iterations * job.config.training.accumulate;
       const peaks = await measurePeaks(deviceOptions(given), used);
       await reportProfile({ profile, runs, peaks, title: `${run.path}, ${used.detail}`, path });
       measured = true;
