@@ -11,6 +11,9 @@ namespace cf::cuda {
 namespace {
 
 constexpr uint32_t kMostHead = 64, kRowThreads = 128;
+/// Channels of a head that one thread keeps at most, so that a kernel needs fewer than 128 registers: four vectors of them in the keys' pass, two or three in the others.
+/// (nvcc for sm_90, head of 24: forward 127, queries 124, keys 96, where whole rows would take 191.)
+constexpr uint32_t kMostChannels = 24, kMostKeyChannels = 16;
 
 /// What forward and backward share: both have their heads and dropout in the same attributes.
 struct Attention {
@@ -18,8 +21,6 @@ struct Attention {
   uint64_t images, items;
   uint32_t head, words;
   float dropout;
-  std::string text;
-  std::array<uint32_t, 3> grid;
 
   Attention(Lowering& l, const Operands& o) {
     const Tensor& kvq = o.input_of_rank(0, "kvq", 3);
@@ -34,16 +35,18 @@ struct Attention {
     head = args.channels / args.heads;
     if (head > kMostHead) l.refuse("expected at most " + std::to_string(kMostHead) + " channels a head on this device, found " + std::to_string(head));
     args.scale = 1.0f / std::sqrt(static_cast<float>(head)), args.dropout_scale = 1.0f / (1.0f - dropout);
-    const uint32_t split = head > 32 ? 2 : 1;
-    grid = {static_cast<uint32_t>(items), static_cast<uint32_t>(ceil_div(length, kRowThreads / split)), 1};
-    text = "#define CF_D " + std::to_string(head) + "\n#define CF_SPLIT " + std::to_string(split) + "\n" + (dropout > 0 ? "#define CF_DROPOUT 1\n" : "");
   }
   std::vector<size_t> like_out() const { return {images, args.length, args.channels}; }
   std::vector<size_t> like_lse() const { return {images, args.heads, args.length}; }
   std::vector<size_t> like_kept() const { return {images, args.heads, words}; }
 
-  Launch& launch(Lowering& l, const std::string& name) const {
-    return l.kernel(name, {text + "#include \"cuda/kernels/" + name + ".h\"\n", true}, args, grid, {kRowThreads, 1, 1});
+  /// A row's channels are split between as many threads as `most` channels each ask for.
+  Launch& launch(Lowering& l, const std::string& name, uint32_t most = kMostChannels) const {
+    uint32_t split = 1;
+    while (head > split * most) split *= 2;
+    const std::string text = "#define CF_D " + std::to_string(head) + "\n#define CF_SPLIT " + std::to_string(split) + "\n" + (dropout > 0 ? "#define CF_DROPOUT 1\n" : "") +
+                             "#include \"cuda/kernels/" + name + ".h\"\n";
+    return l.kernel(name, {text, true}, args, {static_cast<uint32_t>(items), static_cast<uint32_t>(ceil_div(args.length, kRowThreads / split)), 1}, {kRowThreads, 1, 1});
   }
 };
 
@@ -91,7 +94,7 @@ void lower_attention_grad(Lowering& l) {
   const Operand kept = drops ? source(l, l.input(4)) : Operand{}, to = result(l, dkvq), shares = temporary(l, 4 * at.items * at.args.length);
   // Each writes its thirds of the rows of dkvq.
   for (const bool queries : {true, false}) {
-    Launch& launch = at.launch(l, queries ? "attention_queries_grad" : "attention_keys_grad");
+    Launch& launch = queries ? at.launch(l, "attention_queries_grad") : at.launch(l, "attention_keys_grad", kMostKeyChannels);
     reads(launch, offsetof(AttentionArgs, kvq), kvq), reads(launch, offsetof(AttentionArgs, lse), lse), reads(launch, offsetof(AttentionArgs, dout), dout);
     if (drops) reads(launch, offsetof(AttentionArgs, kept), kept);
     if (queries) reads(launch, offsetof(AttentionArgs, out), out), writes(launch, offsetof(AttentionArgs, shares), shares);
