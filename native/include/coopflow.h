@@ -52,8 +52,8 @@ enum cf_isa { CF_ISA_BEST = -1, CF_ISA_PORTABLE = 0, CF_ISA_AVX2 = 1, CF_ISA_AVX
 
 enum cf_context_flags {
   CF_NO_WINOGRAD = 1u, /* for tools that compare convolution algorithms: programs that ask for Winograd are refused */
-  CF_TF32 = 2u,        /* CUDA: products and convolutions in TF32 instead of exact float32 */
-  CF_BF16 = 4u         /* CUDA: products and convolutions in bfloat16; everything else, sums included, stays float32 */
+  CF_TF32 = 2u,        /* CUDA: products and convolutions in TF32 instead of exact float32; implies CF_NO_WINOGRAD */
+  CF_BF16 = 4u         /* CUDA: products and convolutions in bfloat16, their sums and all else in float32; implies CF_NO_WINOGRAD */
 };
 
 enum cf_load_flags {
@@ -85,8 +85,8 @@ CF_API int32_t cf_context_create(const char* device, int32_t threads, int32_t is
 /* Cancels what runs, waits for it, and frees state and programs; their handles die with it. */
 CF_API int32_t cf_context_destroy(cf_context ctx, cf_error* err) CF_NOEXCEPT;
 
-/* JSON: {"device","detail" (for people),"threads","isa","winograd","arena_bytes","scratch_bytes","state_bytes","device_peak_bytes" (0 where memory is the
- * host's),"programs"}. */
+/* JSON: {"device","detail" (for people),"threads","isa","winograd","arena_bytes","scratch_bytes","state_bytes","device_peak_bytes","device_free_bytes",
+ * "device_bytes" (0 where memory is the host's),"refused_bytes" (what the last program needed for which memory was too small),"programs"}. winograd: whether programs may ask for Winograd's algorithm. */
 CF_API int32_t cf_context_info(cf_context ctx, char* out, uint64_t len, uint64_t* needed, cf_error* err) CF_NOEXCEPT;
 
 /* Asks the run in progress and those that wait to stop. They return CF_CANCELLED with all state as it was, except that a run which has

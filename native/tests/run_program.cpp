@@ -1,4 +1,4 @@
-// run_program FILE [--feed name=file.bin]… [--state name=file.bin]… [--seed n] [--threads n] [--isa avx512|avx2|portable] [--device name] [--runs n] [--profile]
+// run_program FILE [--feed name=file.bin]… [--state name=file.bin]… [--seed n] [--threads n] [--isa avx512|avx2|portable] [--device name] [--precision tf32|bf16] [--runs n] [--profile]
 // Loads a program, fills state and feeds (from files of raw words, else with small numbers that depend on the seed alone), runs it, and prints
 // what each fetch holds. Made for sanitizers and profilers: nothing but this library and the program.
 #include <chrono>
@@ -37,7 +37,7 @@ std::vector<uint8_t> read(const std::string& path) {
 struct Options {
   std::string file, device = "cpu";
   std::map<std::string, std::string> feeds, states;
-  uint32_t seed = 0;
+  uint32_t seed = 0, flags = 0;
   int threads = 0, runs = 1, isa = CF_ISA_BEST;
   bool profile = false;
 };
@@ -68,13 +68,16 @@ Options parse(int argc, char** argv) {
       o.runs = std::atoi(argv[i]);
     } else if (a == "--device") {
       o.device = v;
+    } else if (a == "--precision") {
+      if (v != "tf32" && v != "bf16") stop("expected --precision tf32 or bf16, found " + v);
+      o.flags = v == "bf16" ? CF_BF16 : CF_TF32;
     } else if (a == "--isa") {
       o.isa = v == "avx512" ? CF_ISA_AVX512 : v == "avx2" ? CF_ISA_AVX2 : v == "portable" ? CF_ISA_PORTABLE : 99;
     } else {
       stop("unknown option " + a);
     }
   }
-  if (o.file.empty()) stop("usage: run_program FILE [--feed name=file]… [--state name=file]… [--seed n] [--threads n] [--isa name] [--device name] [--runs n] [--profile]");
+  if (o.file.empty()) stop("usage: run_program FILE [--feed name=file]… [--state name=file]… [--seed n] [--threads n] [--isa name] [--device name] [--precision tf32|bf16] [--runs n] [--profile]");
   return o;
 }
 
@@ -131,7 +134,7 @@ int main(int argc, char** argv) {
   cf_error e{};
   cf_context ctx = 0;
   cf_program p = 0;
-  ok(cf_context_create(o.device.c_str(), o.threads, o.isa, 0, &ctx, &e), e);
+  ok(cf_context_create(o.device.c_str(), o.threads, o.isa, o.flags, &ctx, &e), e);
   for (const cf::Buffer& b : program.buffers) {
     if (b.kind != cf::BufferKind::state) continue;
     const std::vector<uint8_t> data = contents(b, o.states, o.seed);

@@ -10,7 +10,7 @@
 
 #include "check.h"
 #include "cpu/backend.h"
-#include "cuda/check.h"
+#include "cuda/check/check.h"
 #include "cuda/emulation/machine.h"
 #include "cuda/executable.h"
 #include "op_harness.h"
@@ -46,21 +46,23 @@ Program learning() {
   return decode(bytes.data(), bytes.size());
 }
 
-Program convolution(uint32_t k, bool epilogue) {
+Program convolution(uint32_t k, bool epilogue, uint32_t in = 3) {
   ProgramBuilder b;
   b.name("block 1");
-  const uint32_t x = b.buffer(BufferKind::feed, "x", {2, 8, 8, 3}), w = b.buffer(BufferKind::state, "w", {16, 3, k, k}), bias = b.buffer(BufferKind::state, "bias", {16}),
-                 y = b.buffer(BufferKind::fetch, "y", {2, 8, 8, 16}), dw = b.buffer(BufferKind::fetch, "dw", {16, 3, k, k});
-  std::vector<uint32_t> attrs{1, k / 2, 0, 16, 3, k, k, 1};
+  const uint32_t x = b.buffer(BufferKind::feed, "x", {2, 8, 8, in}), w = b.buffer(BufferKind::state, "w", {16, in, k, k}), bias = b.buffer(BufferKind::state, "bias", {16}),
+                 y = b.buffer(BufferKind::fetch, "y", {2, 8, 8, 16}), dw = b.buffer(BufferKind::fetch, "dw", {16, in, k, k});
+  std::vector<uint32_t> attrs{1, k / 2, 0, 16, in, k, k, 1};
   if (epilogue) attrs.insert(attrs.end(), {0, 1, static_cast<uint32_t>(ExprOp::tanh), 0, 0, 0, 1});
-  b.add(Op::conv, {b.dense(x, {2, 8, 8, 3}), b.dense(w, {16, 3, k, k}), b.dense(bias, {16})}, {b.dense(y, {2, 8, 8, 16})}, attrs);
-  b.add(Op::conv_weight_grad, {b.dense(x, {2, 8, 8, 3}), b.dense(y, {2, 8, 8, 16})}, {b.dense(dw, {16, 3, k, k})}, {1, k / 2, 0, 16, 3, k, k});
+  b.add(Op::conv, {b.dense(x, {2, 8, 8, in}), b.dense(w, {16, in, k, k}), b.dense(bias, {16})}, {b.dense(y, {2, 8, 8, 16})}, attrs);
+  b.add(Op::conv_weight_grad, {b.dense(x, {2, 8, 8, in}), b.dense(y, {2, 8, 8, 16})}, {b.dense(dw, {16, in, k, k})}, {1, k / 2, 0, 16, in, k, k});
   const std::vector<uint8_t> bytes = b.bytes();
   return decode(bytes.data(), bytes.size());
 }
 
-void expect_text(const Program& p, const std::string& expected) {
-  const cuda::LaunchList list = cuda::lower(p, {});
+void expect_text(const Program& p, const std::string& expected, cuda::Precision precision = cuda::Precision::float32) {
+  cuda::Target target;
+  target.precision = precision;
+  const cuda::LaunchList list = cuda::lower(p, target);
   cuda::check(list, p);
   const std::string found = cuda::print(list, p);
   check::that(found == expected, __FILE__, __LINE__, "expected\n" + expected + "found\n" + found);
@@ -86,6 +88,16 @@ commit
 1 conv_weight_grad convolution [2, 8, 8, 3] by 3×3 to [8, 8, 16]: x y → scratch[0, 1728)
 1 weights kernel 2, 2 × 256: scratch[0, 1728) → dw
 )");
+  // Rounded on the way in; the result is widened by what follows it.
+  expect_text(convolution(3, true, 8), R"(0 round kernel 0, 1 × 256: x → scratch[0, 2048)
+0 weights kernel 1, 16 × 256: w → scratch[2048, 4352)
+0 conv convolution [2, 8, 8, 8] by 3×3 to [8, 8, 16] in bfloat16: scratch[0, 2048) scratch[2048, 4352) → scratch[4352, 8448)
+0 epilogue kernel 2, 2 × 256: scratch[4352, 8448) bias → y
+1 round kernel 0, 1 × 256: x → scratch[0, 2048)
+1 round kernel 3, 2 × 256: y → scratch[2048, 6144)
+1 conv_weight_grad convolution [2, 8, 8, 8] by 3×3 to [8, 8, 16] in bfloat16: scratch[0, 2048) scratch[2048, 6144) → scratch[6144, 8448)
+1 weights kernel 4, 16 × 256: scratch[6144, 8448) → dw
+)", cuda::Precision::bf16);
   expect_text(convolution(1, false), R"(0 conv product [128, 3]·[3, 16]ᵀ + bias: x w bias → y
 1 conv_weight_grad product [16, 128]ᵀ·[128, 3]: y x → dw
 )");
@@ -182,7 +194,7 @@ std::vector<float> run(Backend& backend, const Program& p) {
 void runs() {
   for (const Program& p : {learning(), convolution(3, true), convolution(3, false), convolution(1, true)}) {
     const auto cpu = cpu::make_backend(device(cpu::available_isas().back(), 1));
-    const auto gpu = cuda::make_backend(cuda::emulated_machine(), "cuda:0", true, true);
+    const auto gpu = cuda::make_backend(cuda::emulated_machine(), "cuda:0", 0, true);
     const std::vector<float> expected = run(*cpu, p), found = run(*gpu, p);
     double worst = 0;
     for (size_t i = 0; i < expected.size(); ++i) {

@@ -13,6 +13,7 @@
 
 using namespace cf;
 using namespace cf::test;
+using cuda::Precision;
 
 namespace {
 
@@ -23,8 +24,18 @@ std::vector<float> values(Memories& m, const Tensor& t) {
   return v;
 }
 
+/// How far a result in less than float32 may be from the exact one, relative to 1 + its magnitude, where factors are in [−1, 1]: their rounding (2⁻¹¹ and 2⁻⁹) over the few
+/// hundred products of a sum here.
+struct Reduced {
+  Precision precision;
+  double product, convolution;
+};
+const Reduced kExact{Precision::float32, 1e-5, 1e-5}, kTf32{Precision::tf32, 2e-3, 3e-3}, kBf16{Precision::bf16, 1.5e-2, 2e-2};
+
 struct Job {
   Program p;
+  Precision precision = Precision::float32;
+  double worst = 0;  ///< of all instructions, once run
   std::vector<double> tolerance;  ///< per instruction: relative to 1 + |value|
   std::vector<std::pair<uint32_t, uint32_t>> same;  ///< buffers that are one
 
@@ -50,7 +61,7 @@ struct Job {
     Memories found(expected);
     for (const auto& pair : same) expected.alias(pair.first, pair.second), found.alias(pair.first, pair.second);
     for (const Instr& instr : p.instrs) expected.run(*cpu::make_kernel(p, instr, device(cpu::available_isas().back(), 1)));
-    const auto backend = cuda::make_backend(cuda::emulated_machine(), "cuda:0", true, true);
+    const auto backend = cuda::make_backend(cuda::emulated_machine(precision), "cuda:0", 0, true);
     const auto executable = backend->prepare(p);
     const Block scratch = block(executable->scratch_bytes);
     std::atomic<uint32_t> cancel{0};
@@ -75,6 +86,7 @@ struct Job {
           worst = std::max(worst, std::isnan(off) ? INFINITY : off);
         }
         check::that(worst <= tolerance[i], __FILE__, __LINE__, std::string(what) + ", instruction " + std::to_string(i) + ": off by " + std::to_string(worst));
+        this->worst = std::max(this->worst, worst);
       }
     // Nothing beside the outputs was touched: whole buffers agree but for rounding.
     for (uint32_t b = 0; b < p.buffers.size(); ++b) {
@@ -83,7 +95,7 @@ struct Job {
       bool close = true;
       for (uint64_t k = 0; k < p.buffers[b].bytes / 4; ++k) {
         const float x = expected.f32(t)[k], y = found.f32(t)[k];
-        close = close && (x == y || std::isnan(x) || std::fabs(x - y) <= 1e-2f * (1 + std::fabs(x)));
+        close = close && (x == y || std::isnan(x) || std::fabs(x - y) <= 2e-2f * (1 + std::fabs(x)));
       }
       check::that(close, __FILE__, __LINE__, std::string(what) + ": buffer " + std::to_string(b) + " differs");
     }
@@ -195,8 +207,9 @@ void draws() {
 /// An epilogue y0 = tanh(result) · x, y1 = result.
 const std::vector<uint32_t> kEpilogue{0, 2, static_cast<uint32_t>(ExprOp::tanh), 0, 0, 0, static_cast<uint32_t>(ExprOp::mul), 2, 1, 0, 3, 0};
 
-void products() {
+void products(const Reduced& reduced) {
   Job job;
+  job.precision = reduced.precision;
   Random random(23);
   const auto matrix = [&](uint32_t batch, uint32_t rows, uint32_t cols, bool turned, bool repeated) {
     return place(job.p, {batch, rows, cols}, turned ? std::vector<uint32_t>{0, 2, 1} : std::vector<uint32_t>{0, 1, 2}, repeated ? 1 : 0, 1, random() % 3);
@@ -212,17 +225,22 @@ void products() {
       out.push_back(matrix(batch, m, n, false, false));
       attrs.insert(attrs.end(), kEpilogue.begin(), kEpilogue.end());
     }
-    job.add(Op::matmul, in, out, attrs, 1e-5);
+    job.add(Op::matmul, in, out, attrs, reduced.product);
   }
   job.run("products", -1, 1);
+  // Otherwise nothing would have been rounded.
+  if (reduced.precision != Precision::float32) CHECK(job.worst > reduced.product / 10);
 }
 
-void convolutions() {
+void convolutions(const Reduced& reduced) {
   Job job;
+  job.precision = reduced.precision;
   Random random(24);
   const auto dense = [&](const std::vector<uint32_t>& dims) { return place(job.p, dims, random_order(random, dims.size(), false), 0, 1, 0); };
+  // Only whole groups of eight channels are rounded to bfloat16.
+  const auto channels = [&]() -> uint32_t { return reduced.precision == Precision::bf16 && random() % 3 ? 8 + 8 * (random() % 2) : 1 + random() % 6; };
   for (uint32_t round = 0; round < 30; ++round) {
-    const uint32_t n = 1 + random() % 2, h = 4 + random() % 4, w = 4 + random() % 4, i = 1 + random() % 6, o = 1 + random() % 6, k = round % 3 == 0 ? 1 : 1 + random() % 4;
+    const uint32_t n = 1 + random() % 2, h = 4 + random() % 4, w = 4 + random() % 4, i = channels(), o = channels(), k = round % 3 == 0 ? 1 : 1 + random() % 4;
     const uint32_t stride = round % 3 == 0 ? 1 : 1 + random() % 2, padding = round % 3 == 0 ? 0 : random() % 2;
     const uint32_t oh = (h + 2 * padding - k) / stride + 1, ow = (w + 2 * padding - k) / stride + 1;
     const std::vector<uint32_t> x{n, h, w, i}, y{n, oh, ow, o}, weights{o, i, k, k};
@@ -230,7 +248,7 @@ void convolutions() {
       const bool bias = op == Op::conv && random() % 2, epilogue = op != Op::conv_weight_grad && random() % 2;
       std::vector<uint32_t> attrs{stride, padding, 0, o, i, k, k};
       if (op == Op::conv_weight_grad) {
-        job.add(op, {dense(x), dense(y)}, {dense(weights)}, attrs, 1e-5);
+        job.add(op, {dense(x), dense(y)}, {dense(weights)}, attrs, reduced.convolution);
         continue;
       }
       attrs.push_back(bias);
@@ -248,10 +266,11 @@ void convolutions() {
         t.offset = 2;
         job.p.buffers[t.buffer].bytes = 4ull * result[0] * result[1] * result[2] * wide;
       }
-      job.add(op, in, out, attrs, 1e-5);
+      job.add(op, in, out, attrs, reduced.convolution);
     }
   }
   job.run("convolutions", -1, 1);
+  if (reduced.precision != Precision::float32) CHECK(job.worst > reduced.convolution / 10);
 }
 
 }  // namespace
@@ -263,7 +282,6 @@ int main(int argc, char** argv) {
   reductions(rounds);
   maxima_of_nan();
   draws();
-  products();
-  convolutions();
+  for (const Reduced& reduced : {kExact, kTf32, kBf16}) products(reduced), convolutions(reduced);
   return check::finish("test_cuda_ops");
 }

@@ -39,8 +39,12 @@ int compile_files(int count, char** files) {
         distinct.insert(content);
         continue;
       }
-      const LaunchList list = lower(decode(reinterpret_cast<const uint8_t*>(content.data()), content.size()), Target());
-      for (const Kernel& k : list.kernels) distinct.insert(k.text);
+      const Program program = decode(reinterpret_cast<const uint8_t*>(content.data()), content.size());
+      for (const Precision precision : {Precision::float32, Precision::bf16}) {
+        Target target;
+        target.precision = precision;
+        for (const Kernel& k : lower(program, target).kernels) distinct.insert(k.text);
+      }
     }
     const std::vector<std::string> texts(distinct.begin(), distinct.end());
     for (const auto& arch : kArchs) {
@@ -207,7 +211,7 @@ void convolutions(Machine& device) {
       LaunchList list;
       Launch l;
       l.kind = Launch::Kind::convolution, l.name = "convolution";
-      l.convolution = {kind, 4, size, size, in, to, to, out, kernel, kernel, stride, padding, at(kA), at(kB), at(kC)};
+      l.convolution = {kind, false, 4, size, size, in, to, to, out, kernel, kernel, stride, padding, at(kA), at(kB), at(kC)};
       list.launches.push_back(l);
       compare(device, list, "convolution");
     }

@@ -25,12 +25,13 @@ export function digitsPrograms(batch: number): Record<string, Uint8Array<ArrayBu
     sample: { config, kind: "sample", averaged: {}, trajectory: false },
     density: { config, kind: "density", averaged: {} },
   };
-  return Object.fromEntries(
-    Object.entries(requests).map(([name, request]) => {
-      const { bytes } = compileGraph(buildProgram(request).graph, compileOptionsOf(config));
-      return [name, bytes];
-    }),
-  );
+  const compiled = (request: ProgramRequest, winograd: boolean): Uint8Array<ArrayBuffer> =>
+    compileGraph(buildProgram(request).graph, compileOptionsOf(config, { winograd })).bytes;
+  return {
+    ...Object.fromEntries(Object.entries(requests).map(([name, request]) => [name, compiled(request, true)])),
+    // As precisions below float32 have it.
+    "learn-direct": compiled({ config, kind: "learn" }, false),
+  };
 }
 
 /** Writes them to a folder; returns the files. */

@@ -12,7 +12,8 @@ import { MeasuredModel } from "./measured.ts";
 import { measurePeaks, type Peaks, peaksLine } from "./profile/peaks.ts";
 import { reportProfile } from "./profile/report.ts";
 import { textTable } from "./text_table.ts";
-import { type DeviceFlags, deviceOptions, precisionLine } from "./options.ts";
+import { type DeviceFlags, precisionLine } from "./options.ts";
+import { deviceOptions } from "../runtime/device.ts";
 
 /** The options of the command. */
 export interface BenchOptions extends DeviceFlags {
@@ -93,7 +94,8 @@ export async function benchCommand(given: Partial<BenchOptions>): Promise<number
     steps,
     threads: info.threads,
     isa: info.isa,
-    winograd: options.winograd,
+    winograd: options.winograd && info.winograd,
+    precision: info.precision,
   };
   const rest = {
     images_per_s_sampling: batch / (seconds("flow_sample") + seconds("langevin")),

@@ -17,7 +17,8 @@ import { givenImages, usedImages } from "./data_source.ts";
 import { evaluationLines, jsonOfEvaluation } from "./evaluation_text.ts";
 import { listenForInterruption } from "./interruption.ts";
 import { findConfig, openModel } from "./model_source.ts";
-import { type DeviceFlags, deviceOptions } from "./options.ts";
+import type { DeviceFlags } from "./options.ts";
+import { deviceOptions } from "../runtime/device.ts";
 import { expectWritable } from "./output.ts";
 import { Rate } from "./rate.ts";
 

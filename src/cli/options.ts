@@ -1,12 +1,6 @@
 /** Parsers of option values, and what an option without a value means. */
 import { UsageError } from "../errors.ts";
-import {
-  type DeviceInfo,
-  type DeviceName,
-  type DeviceOptions,
-  isDeviceName,
-  type Precision,
-} from "../runtime/device.ts";
+import { type DeviceInfo, type DeviceName, type DeviceOptions, isDeviceName } from "../runtime/device.ts";
 
 /** Iterations that `train --profile` measures. */
 export const PROFILED_ITERATIONS = 3;
@@ -44,20 +38,7 @@ export function deviceName(text: string): DeviceName {
 }
 
 /** The options that every command with a device has. */
-export interface DeviceFlags {
-  readonly device?: DeviceName;
-  readonly precision?: Precision;
-  readonly threads?: number;
-}
-
-/** The device's part of a command's options. */
-export function deviceOptions({ device, precision, threads }: DeviceFlags): DeviceOptions {
-  return {
-    ...(device === undefined ? {} : { device }),
-    ...(precision === undefined ? {} : { precision }),
-    ...(threads === undefined ? {} : { threads }),
-  };
-}
+export type DeviceFlags = Omit<DeviceOptions, "isa">;
 
 /** Which precision a device chose by itself and why, in a line; `undefined`: it was told to. */
 export function precisionLine({ precision, precisionReason }: DeviceInfo): string | undefined {

@@ -1,6 +1,7 @@
 /** `coopflow parity`. */
 import { DataError, UsageError } from "../errors.ts";
-import { type DeviceFlags, deviceOptions } from "./options.ts";
+import type { DeviceFlags } from "./options.ts";
+import { deviceOptions } from "../runtime/device.ts";
 import { NativeExecutor } from "./parity/native_executor.ts";
 import { formatResult, listCases, runCase } from "./parity/parity.ts";
 
@@ -24,7 +25,7 @@ export async function parityCommand(dir: string, options: ParityCommandOptions):
   using executor = new NativeExecutor(deviceOptions(options));
   const count = { passed: 0, failed: 0, skipped: 0 };
   for (const found of cases) {
-    const result = await runCase(found, executor.execute);
+    const result = await runCase(found, executor.execute, executor.precision);
     count[result.status]++;
     console.log(formatResult(result));
   }

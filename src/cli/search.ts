@@ -13,7 +13,8 @@ import { firstImages } from "./data_source.ts";
 import { listenForInterruption } from "./interruption.ts";
 import { hiddenPixels } from "./mask.ts";
 import { findConfig, openModel } from "./model_source.ts";
-import { type DeviceFlags, deviceOptions } from "./options.ts";
+import type { DeviceFlags } from "./options.ts";
+import { deviceOptions } from "../runtime/device.ts";
 import { expectWritable } from "./output.ts";
 import { Rate } from "./rate.ts";
 

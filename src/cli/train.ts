@@ -11,7 +11,7 @@ import { train } from "../coopflow/trainer.ts";
 import { warmStart } from "../coopflow/warm_start.ts";
 import type { Split } from "../data/dataset.ts";
 import type { OpenOptions } from "../data/open.ts";
-import { buildInfo, chosenDevice, type DeviceInfo } from "../runtime/device.ts";
+import { buildInfo, chosenDevice, type DeviceInfo, deviceOptions } from "../runtime/device.ts";
 import { systemCode, systemReason } from "../io/system_error.ts";
 import { configFrom, type ConfigOptions, type NamedConfig } from "./config_source.ts";
 import {
@@ -26,7 +26,7 @@ import {
 } from "./data_source.ts";
 import { listenForInterruption } from "./interruption.ts";
 import { findCheckpoint } from "./model_source.ts";
-import { type DeviceFlags, deviceOptions, PROFILED_ITERATIONS } from "./options.ts";
+import { type DeviceFlags, PROFILED_ITERATIONS } from "./options.ts";
 import { measurePeaks } from "./profile/peaks.ts";
 import { reportProfile } from "./profile/report.ts";
 import { createPrinter } from "./progress.ts";

@@ -1,5 +1,5 @@
 /** Text of an encoded program, from the bytes alone: what will run, where everything lies. */
-import { HEADER_WORDS, MAGIC } from "./encode.ts";
+import { arenaBytesOf, HEADER_WORDS, MAGIC } from "./encode.ts";
 import { OPCODES } from "./opcodes.ts";
 
 const KINDS = ["state", "feed", "fetch", "constant", "arena"];
@@ -36,7 +36,7 @@ export function disassemble(bytes: Uint8Array): string {
     byte += length;
   }
   section(Math.ceil(byte / 4) - at);
-  const out = [`arena ${words[13]! + words[14]! * 2 ** 32} bytes, constants ${words[15]} bytes, commit at ${commit}`];
+  const out = [`arena ${arenaBytesOf(bytes)} bytes, constants ${words[15]} bytes, commit at ${commit}`];
   const bufferText: string[] = [];
   let p = at;
   for (let i = 0; i < buffers; i++) {

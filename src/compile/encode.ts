@@ -8,8 +8,15 @@ import { ABI_VERSION, OP_TABLE_HASH, OPCODES } from "./opcodes.ts";
 export const MAGIC = 0x50464f43;
 export const HEADER_WORDS = 16;
 const CHECKSUM_WORD = 4;
+const ARENA_WORD = 13;
 const KINDS = { state: 0, feed: 1, fetch: 2, constant: 3, arena: 4 } as const;
 const RANK = 6, LOOPS = 3;
+
+/** Bytes of temporaries that an encoded program needs at once. */
+export function arenaBytesOf(program: Uint8Array): number {
+  const header = new DataView(program.buffer, program.byteOffset);
+  return header.getUint32(4 * ARENA_WORD, true) + header.getUint32(4 * (ARENA_WORD + 1), true) * 2 ** 32;
+}
 
 class Words {
   #words = new Uint32Array(1 << 12);

@@ -99,7 +99,11 @@ export class DigitFeatures implements FeatureExtractor, Disposable {
       for (const { name, shape } of network.params.specs) {
         device.setState(name, Float32Array.from(tensor(name)), shape);
       }
-      return new DigitFeatures(device, device.load(compileGraph(graph).bytes), tensor(SCALE)[0]!);
+      return new DigitFeatures(
+        device,
+        device.load(compileGraph(graph, device.compileOptions).bytes),
+        tensor(SCALE)[0]!,
+      );
     } catch (error) {
       device.close();
       throw error;

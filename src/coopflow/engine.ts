@@ -2,6 +2,7 @@
 import { CancelledError } from "../errors.ts";
 import { Device, type DeviceOptions } from "../runtime/device.ts";
 import type { Feeds, Fetches, NotFinite, Program } from "../runtime/program.ts";
+import { withAdvice } from "./batch_that_fits.ts";
 import { compileRequest } from "./compile_request.ts";
 import { type CachedProgram, loadCached } from "./program_cache.ts";
 import type { ProgramRequest } from "./program_request.ts";
@@ -49,7 +50,7 @@ export class Engine implements Disposable {
   /** Begins to compile a program that {@linkcode program} will be asked for. */
   prepare(key: string, request: ProgramRequest): void {
     if (this.#programs.has(key) || this.#compiling.has(key)) return;
-    const compiling = compileRequest(request, false);
+    const compiling = this.#compile(request, false);
     compiling.catch(() => {}); // told of by who asks for the program
     this.#compiling.set(key, compiling);
   }
@@ -61,12 +62,21 @@ export class Engine implements Disposable {
       // A failure is not remembered: the next call may succeed, with less else in memory.
       const prepared = this.#compiling.get(key);
       this.#compiling.delete(key);
-      const compile = (fresh: boolean): Promise<CachedProgram> => compileRequest(request, fresh);
-      program = loadCached(this.device, (fresh) => fresh || prepared === undefined ? compile(fresh) : prepared);
+      program = loadCached(
+        this.device,
+        (fresh) => fresh || prepared === undefined ? this.#compile(request, fresh) : prepared,
+      )
+        .catch(async (error) => {
+          throw await withAdvice(error, request, this.device.info, (smaller) => this.#compile(smaller, false));
+        });
       program.catch(() => this.#programs.delete(key));
       this.#programs.set(key, program);
     }
     return program;
+  }
+
+  #compile(request: ProgramRequest, fresh: boolean): Promise<CachedProgram> {
+    return compileRequest({ request, device: this.device.compileOptions, fresh });
   }
 
   /** Frees a program that is not needed any more. */

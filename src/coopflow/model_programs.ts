@@ -1,5 +1,6 @@
 /** The graphs of a configuration's programs. */
 import type { CompileOptions } from "../compile/compile.ts";
+import type { DeviceCompileOptions } from "../runtime/device.ts";
 import type { CoopFlowConfig } from "./config.ts";
 import { energyConfigOf, flowConfigOf } from "./config.ts";
 import { chain, CHAIN_PART } from "./programs/chain.ts";
@@ -16,9 +17,12 @@ import { reconstruct } from "./programs/reconstruct.ts";
 import { sample } from "./programs/sample.ts";
 import type { FlowOptimizerConfig, OptimizerConfig } from "./programs/updates.ts";
 
-/** How the configuration's programs are compiled. */
-export function compileOptionsOf({ compute: { winograd } }: CoopFlowConfig): CompileOptions {
-  return { winograd };
+/** How the configuration's programs are compiled, for a device that can do what `device` says. */
+export function compileOptionsOf(
+  { compute: { winograd } }: CoopFlowConfig,
+  device: DeviceCompileOptions = { winograd: true },
+): CompileOptions {
+  return { winograd: winograd && device.winograd };
 }
 
 /** Both networks. */

@@ -71,5 +71,7 @@ export async function loadCached(
 /** Compiles a graph and loads it, by way of the cache. */
 export function loadGraph(device: Device, g: Graph, options: LoadOptions = {}): Promise<Program> {
   const { createMissing = false, ...rest } = options;
-  return loadCached(device, (fresh) => cachedProgram(g, { ...rest, fresh }), { createMissing });
+  return loadCached(device, (fresh) => cachedProgram(g, { ...device.compileOptions, ...rest, fresh }), {
+    createMissing,
+  });
 }

@@ -10,7 +10,7 @@ import { fingerprintOf } from "../data/describe.ts";
 import { writeAtomic } from "../io/atomic.ts";
 import { encodePng } from "../io/png.ts";
 import { imageGrid } from "../metrics/grid.ts";
-import { buildInfo, type DeviceOptions } from "../runtime/device.ts";
+import { buildInfo, type DeviceOptions, deviceOptions } from "../runtime/device.ts";
 import { libraryPath } from "../runtime/library.ts";
 import type { CoopFlowConfig } from "./config.ts";
 import { BestKeeper } from "./best.ts";
@@ -139,13 +139,15 @@ async function begin(options: TrainOptions): Promise<Beginning> {
   const { run, config, data, dataPath, reading } = options;
   const { checkpoint, notices } = await run.newest();
   const before = await run.readEnvironment();
-  const device = deviceOptions(options, before);
+  // The thread count of before, because results are bit-identical only with the same one.
+  const threads = options.threads ?? (typeof before?.threads === "number" ? before.threads : undefined);
+  const device = deviceOptions({ ...options, ...(threads === undefined ? {} : { threads }) });
   if (checkpoint !== undefined) expectSameModel(run.path, config, checkpoint.config);
   const model = checkpoint === undefined
     ? await CoopFlow.create(config, device)
     : CoopFlow.fromCheckpoint({ ...checkpoint, config }, device);
   try {
-    const { threads, isa } = model.device;
+    const { threads, isa, precision } = model.device;
     const now: RunEnvironment = {
       data: dataPath,
       ...(reading === undefined ? {} : { reading }),
@@ -154,6 +156,7 @@ async function begin(options: TrainOptions): Promise<Beginning> {
       threads,
       isa,
       device: model.device.device,
+      precision,
       native: buildInfo(),
       nativeSha256: createHash("sha256").update(await readFile(libraryPath())).digest("hex"),
       cpu: cpus()[0]?.model ?? "unknown",
@@ -171,24 +174,10 @@ async function begin(options: TrainOptions): Promise<Beginning> {
   }
 }
 
-function deviceOptions(
-  { device, precision, threads, isa }: TrainOptions,
-  before: RunEnvironment | undefined,
-): DeviceOptions {
-  // The thread count of before, because results are bit-identical only with the same one.
-  const count = threads ?? (typeof before?.threads === "number" ? before.threads : undefined);
-  return {
-    ...(device === undefined ? {} : { device }),
-    ...(precision === undefined ? {} : { precision }),
-    ...(count === undefined ? {} : { threads: count }),
-    ...(isa === undefined ? {} : { isa }),
-  };
-}
-
 function changes(before: RunEnvironment | undefined, now: RunEnvironment): string[] {
   const notices: string[] = [];
-  for (const key of ["threads", "isa", "library"] as const) {
-    if (before !== undefined && before[key] !== now[key]) {
+  for (const key of ["threads", "isa", "library", "precision"] as const) {
+    if (before?.[key] !== undefined && before[key] !== now[key]) {
       notices.push(
         `${key}: ${before[key]} before, ${now[key]} now: the run goes on, but not bit for bit as it would have`,
       );

@@ -25,6 +25,17 @@ export interface DeviceOptions {
   readonly isa?: Isa;
 }
 
+/** Of an object that has more, what says how to open a device. */
+export function deviceOptions(given: DeviceOptions): DeviceOptions {
+  const { device, precision, threads, isa } = given;
+  return {
+    ...(device === undefined ? {} : { device }),
+    ...(precision === undefined ? {} : { precision }),
+    ...(threads === undefined ? {} : { threads }),
+    ...(isa === undefined ? {} : { isa }),
+  };
+}
+
 /** What the context says of itself. */
 export interface DeviceInfo {
   readonly device: string;
@@ -38,11 +49,24 @@ export interface DeviceInfo {
   readonly threads: number;
   /** The CPU's instruction set; `cuda` on a GPU. */
   readonly isa: Isa | "cuda";
+  /** Whether programs may use Winograd's algorithm: it is float32's. */
+  readonly winograd: boolean;
   readonly arena_bytes: number;
   readonly scratch_bytes: number;
   readonly state_bytes: number;
   /** Most memory that a GPU held for this device; 0 on the CPU. */
   readonly device_peak_bytes: number;
+  /** Memory of the GPU, and how much of it is free; 0 on the CPU. */
+  readonly device_bytes: number;
+  readonly device_free_bytes: number;
+  /** What the last program needed for which memory was too small; 0 if there was none. */
+  readonly refused_bytes: number;
+}
+
+/** What a device asks of programs: options of the compiler. */
+export interface DeviceCompileOptions {
+  /** Whether Winograd's algorithm may be used. */
+  readonly winograd: boolean;
 }
 
 /** A named state tensor. */
@@ -138,10 +162,15 @@ export class Device implements Disposable {
 
   /** Threads, instruction set and memory. */
   get info(): DeviceInfo {
-    const info: DeviceInfo = JSON.parse(
+    const info: Omit<DeviceInfo, keyof DeviceChoice> = JSON.parse(
       readText((out, length, needed, error) => native().cf_context_info(this.handle, out, length, needed, error)),
     );
     return { ...info, ...this.#choice };
+  }
+
+  /** How programs for this device have to be compiled. */
+  get compileOptions(): DeviceCompileOptions {
+    return { winograd: this.info.winograd };
   }
 
   /** Creates or overwrites a state tensor; without data: by zeros. */

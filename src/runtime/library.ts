@@ -34,6 +34,7 @@ export const STATUS = {
   invalidArgument: 1,
   invalidProgram: 2,
   versionMismatch: 3,
+  outOfMemory: 4,
   cancelled: 5,
   unsupported: 6,
 } as const;

@@ -28,6 +28,9 @@ const cases: readonly CaseFile[] = found ? await listCases(GOLDEN) : [];
 const own: readonly CaseFile[] = await listCases(new URL("golden", import.meta.url).pathname);
 const absent = { ignore: !found, reason: "no golden tensors beside the repository (../shared/golden)" };
 
+/** What has convolutions and products, seconds each when emulated. */
+const NETWORKS = ["conv_attn_block", "coupling", "coupling_network", "energy_plain", "energy_res", "flow"];
+
 /** What takes the interpreter minutes. */
 const SLOW = ["langevin", "learning", "paper", "reconstruct"];
 
@@ -63,6 +66,25 @@ describe("parity on the emulated GPU", absent, () => {
   }
   if (cases.length === 0) it("golden tensors", absent, () => {});
 });
+
+// Factors rounded as tensor cores round them.
+for (const precision of ["tf32", "bf16"] as const) {
+  describe(`parity on the emulated GPU in ${precision}`, absent, () => {
+    let executor: NativeExecutor | undefined;
+    beforeAll(() => {
+      executor = onEmulatedGpu((device) => new NativeExecutor({ ...device, precision }));
+    });
+    afterAll(() => executor?.close());
+
+    for (const file of cases.filter(({ name }) => NETWORKS.includes(kindOf(name)?.kind ?? ""))) {
+      it(file.name, async () => {
+        const result = await runCase(file, executor!.execute, precision);
+        assertEquals(result.status, "passed", formatResult(result));
+      });
+    }
+    if (cases.length === 0) it("golden tensors", absent, () => {});
+  });
+}
 
 describe("parity of the models themselves, in float64", absent, () => {
   for (const file of cases.filter(({ name }) => !SLOW.includes(kindOf(name)?.kind ?? ""))) {

@@ -94,6 +94,9 @@ int32_t cf_context_info(cf_context ctx, char* out, uint64_t len, uint64_t* neede
                   .add("scratch_bytes", i.scratch_bytes)
                   .add("state_bytes", i.state_bytes)
                   .add("device_peak_bytes", d.peak_bytes)
+                  .add("device_free_bytes", d.memory.free)
+                  .add("device_bytes", d.memory.total)
+                  .add("refused_bytes", i.refused_bytes)
                   .add("programs", i.programs)
                   .text(),
               out, len, needed, op);

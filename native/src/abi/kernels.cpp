@@ -109,8 +109,8 @@ int32_t cf_conv2d(cf_context ctx, const float* x, uint32_t n, uint32_t height, u
     check_sizes(op, {channels_out, channels_in, kernel, kernel});
     const uint32_t oh = (height + 2 * padding - kernel) / stride + 1, ow = (width + 2 * padding - kernel) / stride + 1;
     check_sizes(op, {n, oh, ow, channels_out});
-    const bool winograd = kernel == 3 && stride == 1 && padding == 1 && channels_in >= 16 && channels_out >= 16;
     const auto make = [&] {
+      const bool winograd = kernel == 3 && stride == 1 && padding == 1 && channels_in >= 16 && channels_out >= 16 && Handles::instance().context(ctx, op)->device().winograd;
       Maker m;
       const uint32_t in = m.tensor(BufferKind::feed, "x", {n, height, width, channels_in});
       uint32_t w = m.tensor(BufferKind::feed, "weight", {channels_out, channels_in, kernel, kernel});

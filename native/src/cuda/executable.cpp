@@ -5,7 +5,8 @@
 #include <mutex>
 #include <unordered_map>
 
-#include "cuda/check.h"
+#include "coopflow.h"
+#include "cuda/check/check.h"
 
 namespace cf::cuda {
 namespace {
@@ -129,10 +130,14 @@ class CudaExecutable final : public Executable {
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(std::shared_ptr<Machine> machine, std::string device, bool winograd, bool checked)
-      : machine_(std::move(machine)), device_(std::move(device)), winograd_(winograd), checked_(checked) {}
+  CudaBackend(std::shared_ptr<Machine> machine, std::string device, uint32_t flags, bool checked)
+      : machine_(std::move(machine)),
+        device_(std::move(device)),
+        exact_(machine_->target().precision == Precision::float32),
+        winograd_(exact_ && !(flags & CF_NO_WINOGRAD)),
+        checked_(checked) {}
 
-  Info info() const override { return {device_, machine_->describe(), 0, "cuda", winograd_, peak_}; }
+  Info info() const override { return {device_, machine_->describe(), 0, "cuda", winograd_, peak_, machine_->free_memory()}; }
   char* allocate(uint64_t bytes, const std::string& what) override {
     char* const p = machine_->allocate(bytes, what);
     const std::lock_guard<std::mutex> hold(mutex_);
@@ -158,15 +163,17 @@ class CudaBackend final : public Backend {
   }
 
  private:
-  static void refuse_winograd(const Program& program) {
+  void refuse_winograd(const Program& program) const {
     for (const Instr& instr : program.instrs)
       if (instr.op == Op::winograd_weights)
-        throw Error(Code::unsupported, "winograd_weights", "the context was made without Winograd's algorithm, but the program asks for it");
+        throw Error(Code::unsupported, "winograd_weights",
+                    std::string("the context was made ") + (exact_ ? "without Winograd's algorithm" : "to compute in less than float32, for which direct convolutions are meant") +
+                        ", but the program asks for Winograd's: compile it without");
   }
 
   const std::shared_ptr<Machine> machine_;
   const std::string device_;
-  const bool winograd_, checked_;
+  const bool exact_, winograd_, checked_;
   std::mutex mutex_;
   std::unordered_map<char*, uint64_t> sizes_;
   uint64_t held_ = 0;
@@ -175,8 +182,10 @@ class CudaBackend final : public Backend {
 
 }  // namespace
 
-std::shared_ptr<Backend> make_backend(std::shared_ptr<Machine> machine, const std::string& device, bool winograd, bool checked) {
-  return std::make_shared<CudaBackend>(std::move(machine), device, winograd, checked);
+std::shared_ptr<Backend> make_backend(std::shared_ptr<Machine> machine, const std::string& device, uint32_t flags, bool checked) {
+  return std::make_shared<CudaBackend>(std::move(machine), device, flags, checked);
 }
+
+Precision precision_of(uint32_t flags) { return flags & CF_BF16 ? Precision::bf16 : flags & CF_TF32 ? Precision::tf32 : Precision::float32; }
 
 }  // namespace cf::cuda

@@ -45,9 +45,10 @@ struct Matmul {
   Place bias;  ///< [n]
 };
 
-/// A convolution that is no matrix product and no Winograd: NHWC data, weights [O, kh, kw, I] (dense), through cuDNN.
+/// A convolution that is no matrix product and no Winograd: NHWC data, weights [O, kh, kw, I] (dense), through cuDNN; its sums are float32.
 struct Convolution {
   enum class Kind : uint8_t { forward, data_grad, weight_grad } kind;
+  bool bf16 = false;  ///< all three operands hold bfloat16, else float32
   uint32_t n, h, w, i, oh, ow, o, kh, kw, stride, padding;
   Place x, weights, y;  ///< data_grad writes x, weight_grad writes weights
 };

@@ -94,12 +94,12 @@ std::vector<Window> Lowering::windows(const std::vector<uint32_t>& tensors) cons
   return out;
 }
 
-Window Lowering::dense(const Place& p, const std::vector<uint32_t>& dims) {
+Window Lowering::dense(const Place& p, const std::vector<uint32_t>& dims, bool bf16) {
   Window w;
-  w.place = p, w.rank = static_cast<uint32_t>(dims.size());
+  w.place = p, w.bf16 = bf16, w.rank = static_cast<uint32_t>(dims.size());
   uint64_t elements = 1;
   for (uint32_t k = w.rank; k-- > 0;) w.dims[k] = dims[k], w.strides[k] = static_cast<uint32_t>(elements), elements *= dims[k];
-  w.range = range(p, 4 * elements);
+  w.range = range(p, (bf16 ? 2 : 4) * elements);
   return w;
 }
 

@@ -25,6 +25,7 @@ struct Target {
 /// A strided window on memory: a Tensor with a Place instead of a buffer.
 struct Window {
   Place place;
+  bool bf16 = false;  ///< its elements in memory, which generated kernels read and write as float32
   uint32_t rank = 0;
   std::array<uint32_t, kMaxRank> dims{};
   std::array<uint32_t, kMaxRank> strides{};
@@ -61,7 +62,7 @@ class Lowering {
   Window window(const Tensor& t) const;
   std::vector<Window> windows(const std::vector<uint32_t>& tensors) const;
   /// Dense, of these dims, at a fixed place.
-  static Window dense(const Place& p, const std::vector<uint32_t>& dims);
+  static Window dense(const Place& p, const std::vector<uint32_t>& dims, bool bf16 = false);
 
   /// Whether the tensor moves with a loop around this instruction. Generated kernels (map, reduce) follow it by themselves;
   /// everything else reads `staged` and writes through `staged_result`.
@@ -118,8 +119,8 @@ void add_copy(Lowering&, const std::string& name, const Window& from, const Wind
 void add_product(Lowering&, const std::string& name, const Matmul& product, const Range& a, const Range& b, const Range& c);
 /// [rows, cols] without gaps as a product's operand: a stride that is never used still tells the layout.
 Matmul::Operand dense_operand(const Place& p, uint64_t batch_stride, uint64_t rows, uint64_t cols);
-/// What an instruction's epilogue (ops.h) makes of its result, which lies dense at `raw`, a bias not yet added. One launch. (lower/matmul.cpp)
-void add_epilogue(Lowering&, const Place& raw, const std::vector<uint32_t>& dims, const Tensor* bias, size_t own_inputs, size_t own_attrs);
+/// What an instruction's epilogue (ops.h) makes of its result, which lies dense at `raw` (in bfloat16, if so), a bias not yet added. One launch. (lower/matmul.cpp)
+void add_epilogue(Lowering&, const Place& raw, const std::vector<uint32_t>& dims, const Tensor* bias, size_t own_inputs, size_t own_attrs, bool bf16 = false);
 /// Where the op's own result goes: the first output when nothing else lies there and it is dense at a fixed place, else scratch.
 Place raw_result(Lowering&, const std::vector<uint32_t>& dims);
 

@@ -7,6 +7,7 @@
 
 #include "cuda/launch.h"
 #include "cuda/lowering.h"
+#include "executor/device_memory.h"
 
 namespace cf::cuda {
 
@@ -46,8 +47,9 @@ class Machine {
   virtual const Target& target() const = 0;
   virtual std::string describe() const = 0;  ///< for people: name, memory, versions
 
-  virtual char* allocate(uint64_t bytes, const std::string& what) = 0;  ///< 256-aligned; undefined contents
+  virtual char* allocate(uint64_t bytes, const std::string& what) = 0;  ///< 256-aligned; undefined contents; throws out_of_memory()
   virtual void release(char* p) noexcept = 0;
+  virtual FreeMemory free_memory() = 0;
   virtual void upload(char* to, const void* from, uint64_t bytes) = 0;  ///< the copies and zero end when everything before them has
   virtual void download(void* to, const char* from, uint64_t bytes) = 0;
   virtual void zero(char* p, uint64_t bytes) = 0;

@@ -45,7 +45,8 @@ class Printer {
       }
       case Launch::Kind::convolution: {
         const Convolution& c = l.convolution;
-        return "convolution [" + s(c.n) + ", " + s(c.h) + ", " + s(c.w) + ", " + s(c.i) + "] by " + s(c.kh) + "×" + s(c.kw) + " to [" + s(c.oh) + ", " + s(c.ow) + ", " + s(c.o) + "]";
+        return "convolution [" + s(c.n) + ", " + s(c.h) + ", " + s(c.w) + ", " + s(c.i) + "] by " + s(c.kh) + "×" + s(c.kw) + " to [" + s(c.oh) + ", " + s(c.ow) + ", " + s(c.o) + "]" +
+               (c.bf16 ? " in bfloat16" : "");
       }
     }
     return "";

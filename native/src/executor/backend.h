@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/error.h"
+#include "executor/device_memory.h"
 #include "program/program.h"
 
 namespace cf {
@@ -102,6 +103,7 @@ class Backend {
     std::string isa;
     bool winograd;
     uint64_t peak_bytes;  ///< most memory of its own that a device held for this context; 0 where memory is the host's
+    FreeMemory memory{};  ///< of the device, now
   };
   virtual Info info() const = 0;
   /// Called once by the thread that will run this backend's programs, before anything else.

@@ -38,7 +38,7 @@ void Context::check_open() const {
 
 Context::Info Context::info() const {
   const std::lock_guard<std::mutex> hold(mutex_);
-  Info i{workspace_->arena.bytes(), workspace_->scratch.bytes(), 0, programs_};
+  Info i{workspace_->arena.bytes(), workspace_->scratch.bytes(), 0, programs_, refused_bytes_};
   for (const auto& [name, s] : states_) i.state_bytes += s->bytes;
   return i;
 }
@@ -134,7 +134,22 @@ void Context::grow(uint64_t arena, uint64_t scratch) {
 }
 
 std::shared_ptr<Loaded> Context::load(Program program, bool create_missing) {
-  auto p = std::make_shared<Loaded>(std::move(program), backend_);
+  const MemoryNeeds needs(program);
+  std::shared_ptr<Loaded> p;
+  try {
+    p = std::make_shared<Loaded>(std::move(program), backend_);
+    place(p, create_missing);
+  } catch (const Error& e) {
+    if (e.code() != Code::out_of_memory) throw;
+    const uint64_t scratch = p ? p->scratch_bytes : 0;
+    p.reset();
+    refused_bytes_ = needs.bytes(scratch);
+    throw Error(e.code(), e.op(), std::string(e.what()) + ". " + needs.text(scratch, info().state_bytes));
+  }
+  return p;
+}
+
+void Context::place(const std::shared_ptr<Loaded>& p, bool create_missing) {
   const std::lock_guard<std::mutex> hold(mutex_);
   check_open();
   // What the caller freed on the way here (first values, the compiler's buffers) would otherwise stay beneath the arena for good.
@@ -143,7 +158,6 @@ std::shared_ptr<Loaded> Context::load(Program program, bool create_missing) {
   bind(*p, create_missing);
   for (const auto& s : p->bound) ++s->users;
   ++programs_;
-  return p;
 }
 
 void Context::unload(const std::shared_ptr<Loaded>& program) {

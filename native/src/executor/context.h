@@ -77,6 +77,7 @@ class Context {
 
   struct Info {
     uint64_t arena_bytes, scratch_bytes, state_bytes, programs;
+    uint64_t refused_bytes;  ///< that the last program needed for which there was not enough memory; 0: none
   };
   Info info() const;
 
@@ -114,6 +115,8 @@ class Context {
     std::exception_ptr error;
   };
   void work();
+  /// Memory and states for a program.
+  void place(const std::shared_ptr<Loaded>& program, bool create_missing);
   void bind(Loaded& program, bool create_missing);
   void grow(uint64_t arena, uint64_t scratch);
   void check_open() const;
@@ -126,6 +129,7 @@ class Context {
   std::map<std::string, std::shared_ptr<State>> states_;
   std::shared_ptr<Workspace> workspace_ = std::make_shared<Workspace>();
   uint64_t programs_ = 0;
+  std::atomic<uint64_t> refused_bytes_{0};
   bool closed_ = false;
   Progress progress_;
   std::mutex commit_mutex_;  ///< held while states are written; taken after mutex_, never before it

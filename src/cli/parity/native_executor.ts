@@ -3,6 +3,7 @@ import { compileGraph, type CompileOptions } from "../../compile/compile.ts";
 import type { Graph } from "../../graph/graph.ts";
 import { numel, type Shape } from "../../graph/shape.ts";
 import { Device, type DeviceOptions } from "../../runtime/device.ts";
+import type { ComputedIn } from "../../runtime/precision.ts";
 import type { Program } from "../../runtime/program.ts";
 import type { Execution, Tensors } from "./execute.ts";
 
@@ -27,6 +28,11 @@ export class NativeExecutor implements Disposable {
   constructor(device: DeviceOptions = {}, options: CompileOptions = {}) {
     this.#device = Device.open(device);
     this.#options = options;
+  }
+
+  /** What its device computes in. */
+  get precision(): ComputedIn {
+    return this.#device.info.precision;
   }
 
   /** Compiles `graph` (unless it ran last), runs it once, and reads what it delivers. */
@@ -56,7 +62,7 @@ export class NativeExecutor implements Disposable {
     }
     return this.#loaded ??= {
       graph,
-      program: this.#device.load(compileGraph(graph, this.#options).bytes),
+      program: this.#device.load(compileGraph(graph, { ...this.#device.compileOptions, ...this.#options }).bytes),
       states: shapes,
     };
   }

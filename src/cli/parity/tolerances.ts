@@ -1,9 +1,22 @@
 /** How close to the reference is right. One table; the reasons are float32 (1e-7 a term) and Winograd convolution (3e-6 a layer). */
+import type { ComputedIn } from "../../runtime/precision.ts";
 
 /** Largest difference: `relative` to the largest magnitude of the tensor compared, or `absolute`; either suffices where both are given. */
 export interface Tolerance {
   readonly relative?: number;
   readonly absolute?: number;
+}
+
+/**
+ * Least relative tolerance of layers and whole networks, their gradients included, in each precision. In TF32 a factor of a product is off by 2⁻¹² at most, in bfloat16 by
+ * 2⁻⁹, and a network passes that on through a few dozen products in a row. What amplifies rounding without bound, chains and learning, is compared in float32 only.
+ */
+export const PRECISION_TOLERANCE: Readonly<Record<ComputedIn, number>> = { float32: 0, tf32: 1e-2, bf16: 1e-1 };
+
+/** The tolerance that a check has in a precision. */
+export function toleranceIn(precision: ComputedIn, { relative = 0, ...rest }: Tolerance): Tolerance {
+  const least = PRECISION_TOLERANCE[precision];
+  return { ...rest, ...(relative > 0 || least > 0 ? { relative: Math.max(relative, least) } : {}) };
 }
 
 /** What is compared. */

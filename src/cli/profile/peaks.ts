@@ -32,7 +32,7 @@ const RUNS = 8;
 /** Least seconds of a graph that is a single instruction, result included. */
 async function leastSeconds(device: Device, graph: Graph, result: Value): Promise<number> {
   graph.fetch("result", result);
-  using program = device.load(compileGraph(graph).bytes);
+  using program = device.load(compileGraph(graph, device.compileOptions).bytes);
   await program.run({}, []); // touches the memory for the first time
   program.profile(true);
   for (let i = 0; i < RUNS; i++) await program.run({}, []);

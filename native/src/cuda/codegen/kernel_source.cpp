@@ -12,7 +12,9 @@ bool moving(const Window& w) {
 
 }  // namespace
 
-std::string kernel_head() { return "#include \"cuda/kernels/expr.h\"\nusing namespace cf;\nusing namespace cf::cuda;\n"; }
+std::string kernel_head(bool bf16) {
+  return std::string("#include \"cuda/kernels/expr.h\"\n") + (bf16 ? "#include \"cuda/kernels/bf16.h\"\n" : "") + "using namespace cf;\nusing namespace cf::cuda;\n";
+}
 
 std::string literal(uint64_t v, const std::string& type) { return std::to_string(v) + (type == "unsigned" ? "u" : "ull"); }
 
@@ -30,7 +32,15 @@ std::vector<std::array<uint32_t, kMaxRank>> Arguments::strides() const {
   return s;
 }
 
-std::string Arguments::pointer(size_t i) const { return i < inputs_.size() ? "const " + input_type + "*" : output_type + "*"; }
+std::string Arguments::pointer(size_t i) const {
+  const bool read = i < inputs_.size();
+  return (read ? "const " : "") + (at(i).bf16 ? "Bf16" : read ? input_type : output_type) + "*";
+}
+
+bool Arguments::any_bf16() const {
+  const auto is = [](const Window& w) { return w.bf16; };
+  return std::any_of(inputs_.begin(), inputs_.end(), is) || std::any_of(outputs_.begin(), outputs_.end(), is);
+}
 
 std::string Arguments::struct_source() const {
   std::string text = "struct Args {\n";
@@ -141,7 +151,8 @@ std::string evaluate_source(const std::string& name, const Arguments& operands, 
   for (size_t i = 0; i < n; ++i) {
     wide[i] = width == 4 && space.strides[i][space.rank - 1] != 0;
     const std::string w = "w" + std::to_string(i), element = "x" + std::to_string(i) + "[" + offsets[i] + "]";
-    text += indent + (wide[i] ? "const float4 " + w + " = *reinterpret_cast<const float4*>(&" + element + ");\n" : "const float " + w + " = " + element + ";\n");
+    const std::string four = operands.at(i).bf16 ? "load_four(&" : "*reinterpret_cast<const float4*>(&";
+    text += indent + (wide[i] ? "const float4 " + w + " = " + four + element + ");\n" : "const float " + w + " = " + element + ";\n");
   }
   const std::string all = "[" + std::to_string(width) + "]";
   if (n > 0) {

@@ -12,8 +12,8 @@ namespace cf::cuda {
 constexpr uint32_t kThreads = 256;  ///< of a block
 constexpr uint32_t kBlocksEach = 16;  ///< blocks of a grid-stride loop for each multiprocessor, at most
 
-/// What a generated kernel's text begins with.
-std::string kernel_head();
+/// What a generated kernel's text begins with. `bf16`: some of its operands hold bfloat16.
+std::string kernel_head(bool bf16 = false);
 
 /// Windows that a generated kernel reads (x0, x1, …) and writes (y0, y1, …). Its Args are their pointers in this order, then that of the loop counters when any moves.
 class Arguments {
@@ -21,7 +21,7 @@ class Arguments {
   /// `counters`: the kernel reads loop counters by itself (a.loops).
   Arguments(std::vector<Window> inputs, std::vector<Window> outputs, bool counters = false);
 
-  std::string input_type = "float", output_type = "float";
+  std::string input_type = "float", output_type = "float";  ///< of the windows that don't hold bfloat16
 
   const std::vector<Window>& inputs() const { return inputs_; }
   const std::vector<Window>& outputs() const { return outputs_; }
@@ -30,6 +30,7 @@ class Arguments {
   /// "x0", "y0", …
   std::string name(size_t i) const;
   std::vector<std::array<uint32_t, kMaxRank>> strides() const;
+  bool any_bf16() const;
 
   /// `struct Args { … };`
   std::string struct_source() const;

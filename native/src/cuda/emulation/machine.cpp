@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+#include <unordered_map>
 
 #include "cuda/emulation/compiler.h"
 #include "cuda/emulation/machine.h"
@@ -37,7 +38,23 @@ struct EmulatedGraph final : Graph {
 
 float* floats(const Binding& b, const Place& p) { return reinterpret_cast<float*>(b.at(p)); }
 
-void multiply(const Matmul& m, const Binding& binding) {
+/// To the nearest number with `bits` fewer bits behind the point; ties to even.
+float rounded(float v, int bits) {
+  uint32_t u;
+  std::memcpy(&u, &v, sizeof u);
+  if ((u & 0x7f800000u) == 0x7f800000u) return v;
+  u += (1u << (bits - 1)) - 1 + (u >> bits & 1u);
+  u &= ~((1u << bits) - 1);
+  std::memcpy(&v, &u, sizeof v);
+  return v;
+}
+
+/// A factor as tensor cores take it.
+float factor(float v, Precision precision) {
+  return precision == Precision::float32 ? v : rounded(v, precision == Precision::tf32 ? 13 : 16);
+}
+
+void multiply(const Matmul& m, const Binding& binding, Precision precision) {
   std::vector<double> row(m.n);
   const float* const bias = m.has_bias ? floats(binding, m.bias) : nullptr;
   for (uint32_t batch = 0; batch < m.batch; ++batch) {
@@ -47,21 +64,35 @@ void multiply(const Matmul& m, const Binding& binding) {
     for (uint32_t i = 0; i < m.m; ++i) {
       for (uint32_t j = 0; j < m.n; ++j) row[j] = bias ? bias[j] : 0;
       for (uint32_t k = 0; k < m.k; ++k) {
-        const double left = a[i * m.a.row_stride + k * m.a.column_stride];
+        const double left = factor(a[i * m.a.row_stride + k * m.a.column_stride], precision);
         const float* const right = b + k * m.b.row_stride;
-        for (uint32_t j = 0; j < m.n; ++j) row[j] += left * right[j * m.b.column_stride];
+        for (uint32_t j = 0; j < m.n; ++j) row[j] += left * factor(right[j * m.b.column_stride], precision);
       }
       for (uint32_t j = 0; j < m.n; ++j) c[i * m.c.row_stride + j] = static_cast<float>(row[j]);
     }
   }
 }
 
-void convolve(const Convolution& v, const Binding& binding) {
-  float *const x = floats(binding, v.x), *const w = floats(binding, v.weights), *const y = floats(binding, v.y);
+void convolve(const Convolution& v, const Binding& binding, Precision precision) {
   using Kind = Convolution::Kind;
   const uint64_t sizes[3] = {uint64_t{v.n} * v.oh * v.ow * v.o, uint64_t{v.n} * v.h * v.w * v.i, uint64_t{v.o} * v.kh * v.kw * v.i};
-  float* const results[3] = {y, x, w};
+  char* const places[3] = {binding.at(v.y), binding.at(v.x), binding.at(v.weights)};
   const auto kind = static_cast<size_t>(v.kind);
+  std::vector<float> operands[3];
+  for (size_t p = 0; p < 3; ++p) {
+    if (p == kind) continue;
+    operands[p].resize(sizes[p]);
+    for (uint64_t k = 0; k < sizes[p]; ++k) {
+      if (!v.bf16) {
+        // Where the operands are float32, even bfloat16 precision multiplies in TF32.
+        operands[p][k] = factor(reinterpret_cast<const float*>(places[p])[k], precision == Precision::float32 ? precision : Precision::tf32);
+        continue;
+      }
+      const uint32_t u = uint32_t{reinterpret_cast<const uint16_t*>(places[p])[k]} << 16;
+      std::memcpy(&operands[p][k], &u, sizeof u);
+    }
+  }
+  const std::vector<float>&y = operands[0], &x = operands[1], &w = operands[2];
   std::vector<double> sum(sizes[kind]);
   for (uint32_t n = 0; n < v.n; ++n)
     for (uint32_t r = 0; r < v.oh; ++r)
@@ -80,23 +111,44 @@ void convolve(const Convolution& v, const Binding& binding) {
               }
             }
           }
-  std::transform(sum.begin(), sum.end(), results[kind], [](double s) { return static_cast<float>(s); });
+  for (uint64_t k = 0; k < sum.size(); ++k) {
+    const auto result = static_cast<float>(sum[k]);
+    if (!v.bf16) {
+      reinterpret_cast<float*>(places[kind])[k] = result;
+      continue;
+    }
+    const float half = rounded(result, 16);
+    uint32_t u;
+    std::memcpy(&u, &half, sizeof u);
+    reinterpret_cast<uint16_t*>(places[kind])[k] = static_cast<uint16_t>(u >> 16);
+  }
 }
 
 class EmulatedMachine final : public Machine {
  public:
-  EmulatedMachine() { target_.multiprocessors = 3; }
+  EmulatedMachine(Precision precision, uint64_t memory) : memory_(memory) { target_.multiprocessors = 3, target_.precision = precision; }
 
   const Target& target() const override { return target_; }
   std::string describe() const override { return "a GPU emulated on the host, for tests"; }
 
   char* allocate(uint64_t bytes, const std::string& what) override {
+    const std::lock_guard<std::mutex> hold(mutex_);
     void* p = nullptr;
-    if (posix_memalign(&p, 256, bytes) != 0) throw Error(Code::out_of_memory, "memory", "not enough memory for " + what + ": " + std::to_string(bytes) + " bytes were asked for");
+    if ((memory_ > 0 && held_ + bytes > memory_) || posix_memalign(&p, 256, bytes) != 0) throw out_of_memory("the emulated GPU", what, bytes, free_now());
     std::memset(p, 0xff, bytes);  // NaN: undefined contents show
+    sizes_[static_cast<char*>(p)] = bytes, held_ += bytes;
     return static_cast<char*>(p);
   }
-  void release(char* p) noexcept override { std::free(p); }
+  void release(char* p) noexcept override {
+    const std::lock_guard<std::mutex> hold(mutex_);
+    held_ -= sizes_[p];
+    sizes_.erase(p);
+    std::free(p);
+  }
+  FreeMemory free_memory() override {
+    const std::lock_guard<std::mutex> hold(mutex_);
+    return free_now();
+  }
   void upload(char* to, const void* from, uint64_t bytes) override { std::memcpy(to, from, bytes); }
   void download(void* to, const char* from, uint64_t bytes) override { std::memcpy(to, from, bytes); }
   void zero(char* p, uint64_t bytes) override { std::memset(p, 0, bytes); }
@@ -142,21 +194,33 @@ class EmulatedMachine final : public Machine {
   }
 
  private:
-  static void run(const EmulatedGraph& g, uint32_t i) {
+  FreeMemory free_now() const { return {memory_ > 0 ? memory_ - held_ : 0, memory_}; }
+
+  void run(const EmulatedGraph& g, uint32_t i) const {
     const Launch& l = g.list->launches[i];
-    if (l.kind == Launch::Kind::matmul) return multiply(l.matmul, g.binding);
-    if (l.kind == Launch::Kind::convolution) return convolve(l.convolution, g.binding);
+    if (l.kind == Launch::Kind::matmul) return multiply(l.matmul, g.binding, target_.precision);
+    if (l.kind == Launch::Kind::convolution) return convolve(l.convolution, g.binding, target_.precision);
     const emulation::Grid grid{{l.grid[0], l.grid[1], l.grid[2]}, {l.block[0], l.block[1], l.block[2]}, l.shared_bytes, g.list->kernels[l.kernel].cooperates};
     const std::lock_guard<std::mutex> hold(grid_mutex());
     if (const char* error = g.prepared->entries[l.kernel](&grid, g.args[i - g.begin].data())) throw Error(Code::internal, l.name, error);
   }
 
+  const uint64_t memory_;
   Target target_;
+  std::mutex mutex_;
+  std::unordered_map<char*, uint64_t> sizes_;
+  uint64_t held_ = 0;
 };
+
+/// Bytes that COOPFLOW_EMULATED_MEMORY says: a GPU with little memory.
+uint64_t emulated_memory() {
+  const char* value = std::getenv("COOPFLOW_EMULATED_MEMORY");
+  return value ? std::strtoull(value, nullptr, 10) : 0;
+}
 
 }  // namespace
 
-std::shared_ptr<Machine> emulated_machine() { return std::make_shared<EmulatedMachine>(); }
+std::shared_ptr<Machine> emulated_machine(Precision precision, uint64_t memory) { return std::make_shared<EmulatedMachine>(precision, memory); }
 
 }  // namespace cf::cuda
 
@@ -171,6 +235,6 @@ extern "C" __attribute__((visibility("default"))) int32_t cf_plugin_open(const c
     std::snprintf(err->message, sizeof err->message, "%s", problem);
     return CF_UNSUPPORTED;
   }
-  *out = cf::cuda::make_backend(cf::cuda::emulated_machine(), "cuda:0", !(flags & CF_NO_WINOGRAD), true);
+  *out = cf::cuda::make_backend(cf::cuda::emulated_machine(cf::cuda::precision_of(flags), cf::cuda::emulated_memory()), "cuda:0", flags, true);
   return CF_OK;
 }

@@ -24,15 +24,17 @@ int as_int(uint32_t v) { return static_cast<int>(v); }
 
 class ConvolutionPlan {
  public:
-  ConvolutionPlan(const Dnn& nn, const Convolution& v) : kind(v.kind), nn_(nn) {
+  ConvolutionPlan(const Dnn& nn, const Convolution& v) : kind(v.kind), bf16(v.bf16), nn_(nn) {
     check(nn.cudnnCreateTensorDescriptor(&x), "cudnnCreateTensorDescriptor");
     check(nn.cudnnCreateTensorDescriptor(&y), "cudnnCreateTensorDescriptor");
     check(nn.cudnnCreateFilterDescriptor(&weights), "cudnnCreateFilterDescriptor");
     check(nn.cudnnCreateConvolutionDescriptor(&convolution), "cudnnCreateConvolutionDescriptor");
-    check(nn.cudnnSetTensor4dDescriptor(x, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, as_int(v.n), as_int(v.i), as_int(v.h), as_int(v.w)), "cudnnSetTensor4dDescriptor");
-    check(nn.cudnnSetTensor4dDescriptor(y, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, as_int(v.n), as_int(v.o), as_int(v.oh), as_int(v.ow)), "cudnnSetTensor4dDescriptor");
+    const cudnnDataType_t type = v.bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
+    check(nn.cudnnSetTensor4dDescriptor(x, CUDNN_TENSOR_NHWC, type, as_int(v.n), as_int(v.i), as_int(v.h), as_int(v.w)), "cudnnSetTensor4dDescriptor");
+    check(nn.cudnnSetTensor4dDescriptor(y, CUDNN_TENSOR_NHWC, type, as_int(v.n), as_int(v.o), as_int(v.oh), as_int(v.ow)), "cudnnSetTensor4dDescriptor");
     // [O, kh, kw, I] as stored; cuDNN always counts them in the order O, I, kh, kw.
-    check(nn.cudnnSetFilter4dDescriptor(weights, CUDNN_DATA_FLOAT, CUDNN_TENSOR_NHWC, as_int(v.o), as_int(v.i), as_int(v.kh), as_int(v.kw)), "cudnnSetFilter4dDescriptor");
+    check(nn.cudnnSetFilter4dDescriptor(weights, type, CUDNN_TENSOR_NHWC, as_int(v.o), as_int(v.i), as_int(v.kh), as_int(v.kw)), "cudnnSetFilter4dDescriptor");
+    // Sums are float32, whatever the operands are.
     const int padding = as_int(v.padding), stride = as_int(v.stride);
     check(nn.cudnnSetConvolution2dDescriptor(convolution, padding, padding, stride, stride, 1, 1, CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT), "cudnnSetConvolution2dDescriptor");
   }
@@ -49,7 +51,7 @@ class ConvolutionPlan {
 
   /// cuDNN's proposals, best first by its own guess.
   std::vector<Choice> proposals(cudnnHandle_t handle, bool exact) const {
-    set_math(exact ? CUDNN_FMA_MATH : CUDNN_DEFAULT_MATH);
+    set_math(exact ? CUDNN_FMA_MATH : bf16 ? CUDNN_TENSOR_OP_MATH : CUDNN_DEFAULT_MATH);
     switch (kind) {
       case Kind::forward:
         return usable<cudnnConvolutionFwdAlgoPerf_t, CUDNN_CONVOLUTION_FWD_ALGO_COUNT>(
@@ -82,6 +84,7 @@ class ConvolutionPlan {
   }
 
   const Kind kind;
+  const bool bf16;
   cudnnTensorDescriptor_t x = nullptr, y = nullptr;
   cudnnFilterDescriptor_t weights = nullptr;
   cudnnConvolutionDescriptor_t convolution = nullptr;
@@ -131,7 +134,8 @@ std::shared_ptr<const ConvolutionPlan> Convolutions::plan(const Convolution& v) 
 }
 
 bool Convolutions::choose(ConvolutionPlan& plan, const Convolution& v, const std::string& key) {
-  Temporary x(device_, 4 * uint64_t{v.n} * v.h * v.w * v.i), y(device_, 4 * uint64_t{v.n} * v.oh * v.ow * v.o), w(device_, 4 * uint64_t{v.o} * v.kh * v.kw * v.i);
+  const uint64_t each = v.bf16 ? 2 : 4;
+  Temporary x(device_, each * v.n * v.h * v.w * v.i), y(device_, each * v.n * v.oh * v.ow * v.o), w(device_, each * v.o * v.kh * v.kw * v.i);
   const auto seconds = [&](const Choice& c) {
     Temporary workspace(device_, c.workspace);
     return measure(device_, [&] { return plan.run(handle_, c, x.data(), w.data(), y.data(), workspace.data()) == CUDNN_STATUS_SUCCESS; });

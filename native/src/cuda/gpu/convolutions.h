@@ -14,9 +14,9 @@ namespace cf::cuda::gpu {
 /// How one shape of convolution is computed.
 class ConvolutionPlan;
 
-/// cuDNN's convolution functions rather than its graphs: a bare float32 convolution is all that is asked of it (what follows runs in generated kernels), and the
-/// functions say of each algorithm whether it is deterministic and which arithmetic it uses. They take float32 data, in exact float32 or TF32: with
-/// Precision::bf16 they run in TF32, the better of the two.
+/// cuDNN's convolution functions rather than its graphs: a bare convolution is all that is asked of it (what follows runs in generated kernels), and the functions say
+/// of each algorithm whether it is deterministic and which arithmetic it uses. float32 operands, in exact float32 or TF32, or bfloat16 ones with float32 sums, whose
+/// results these functions give in bfloat16 too.
 class Convolutions {
  public:
   Convolutions(Device& device, Precision precision);

@@ -27,6 +27,7 @@ class GpuMachine final : public Machine {
 
   char* allocate(uint64_t bytes, const std::string& what) override { return memory_.allocate(bytes, what); }
   void release(char* p) noexcept override { memory_.release(p); }
+  FreeMemory free_memory() override { return memory_.free_memory(); }
   void upload(char* to, const void* from, uint64_t bytes) override { memory_.upload(to, from, bytes); }
   void download(void* to, const char* from, uint64_t bytes) override { memory_.download(to, from, bytes); }
   void zero(char* p, uint64_t bytes) override { memory_.zero(p, bytes); }

@@ -1,7 +1,6 @@
 #include "cuda/gpu/memory.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <cstring>
 
 #include "common/error.h"
@@ -11,13 +10,6 @@ namespace {
 
 constexpr uint64_t kStaging = 4u << 20;
 constexpr unsigned kEventFlags = CU_EVENT_DISABLE_TIMING | CU_EVENT_BLOCKING_SYNC;
-
-std::string size(uint64_t bytes) {
-  char text[32];
-  if (bytes >= 1ull << 30) std::snprintf(text, sizeof text, "%.2f GiB", static_cast<double>(bytes) / (1ull << 30));
-  else std::snprintf(text, sizeof text, "%.2f MiB", static_cast<double>(bytes) / (1ull << 20));
-  return text;
-}
 
 CUdeviceptr address(const char* p) { return reinterpret_cast<CUdeviceptr>(p); }
 
@@ -42,15 +34,16 @@ char* DeviceMemory::allocate(uint64_t bytes, const std::string& what) {
   device_.enter();
   CUdeviceptr p = 0;
   const CUresult result = device_.cu.cuMemAlloc(&p, std::max<uint64_t>(bytes, 1));
-  if (result == CUDA_ERROR_OUT_OF_MEMORY) {
-    size_t free = 0, total = 0;
-    check(device_.cu.cuMemGetInfo(&free, &total), "cuMemGetInfo");
-    throw Error(Code::out_of_memory, "memory",
-                "not enough memory on the GPU (" + device_.name + ") for " + what + ": " + size(bytes) + " were asked for, " + size(free) + " of " + size(total) +
-                    " are free. Use a smaller batch, or end other programs that use this GPU.");
-  }
+  if (result == CUDA_ERROR_OUT_OF_MEMORY) throw out_of_memory(device_.name, what, bytes, free_memory());
   check(result, "cuMemAlloc");
   return reinterpret_cast<char*>(p);
+}
+
+FreeMemory DeviceMemory::free_memory() {
+  device_.enter();
+  size_t free = 0, total = 0;
+  check(device_.cu.cuMemGetInfo(&free, &total), "cuMemGetInfo");
+  return {free, total};
 }
 
 void DeviceMemory::release(char* p) noexcept {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "cuda/gpu/device.h"
+#include "cuda/machine.h"
 
 namespace cf::cuda::gpu {
 
@@ -19,6 +20,7 @@ class DeviceMemory {
   /// Throws Error{out_of_memory} that says what for, and how much was asked for and is free.
   char* allocate(uint64_t bytes, const std::string& what);
   void release(char* p) noexcept;
+  FreeMemory free_memory();
   void upload(char* to, const void* from, uint64_t bytes);
   void download(void* to, const char* from, uint64_t bytes);
   void zero(char* p, uint64_t bytes);

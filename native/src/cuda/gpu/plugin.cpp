@@ -18,10 +18,6 @@ int32_t report(cf_error* err, cf::Code code, const char* op, const char* message
   return err->code;
 }
 
-cf::cuda::Precision precision(uint32_t flags) {
-  return flags & CF_BF16 ? cf::cuda::Precision::bf16 : flags & CF_TF32 ? cf::cuda::Precision::tf32 : cf::cuda::Precision::float32;
-}
-
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) int32_t cf_plugin_open(const char* build, uint32_t ordinal, uint32_t flags, std::shared_ptr<cf::Backend>* out,
@@ -29,7 +25,7 @@ extern "C" __attribute__((visibility("default"))) int32_t cf_plugin_open(const c
   if (std::strcmp(build, CF_BUILD_ID) != 0)
     return report(err, cf::Code::unsupported, "cf_context_create", "libcoopflow_cuda is of another build than the library that loads it: build both again with deno task build");
   try {
-    *out = cf::cuda::make_backend(std::make_shared<cf::cuda::gpu::GpuMachine>(ordinal, precision(flags)), "cuda:" + std::to_string(ordinal), !(flags & CF_NO_WINOGRAD));
+    *out = cf::cuda::make_backend(std::make_shared<cf::cuda::gpu::GpuMachine>(ordinal, cf::cuda::precision_of(flags)), "cuda:" + std::to_string(ordinal), flags);
     return CF_OK;
   } catch (const cf::Error& e) {
     return report(err, e.code(), e.op().c_str(), e.what());

@@ -1,4 +1,5 @@
 // Convolutions that don't go through Winograd's transforms: 1×1 ones are products, the others are cuDNN's with weights ordered [O, kh, kw, I].
+// In bfloat16 precision cuDNN gets operands that were rounded to it, and gives results rounded to it; the sums are float32.
 #include <utility>
 
 #include "cuda/lowering.h"
@@ -26,19 +27,59 @@ Window channels_last(const ConvShape& s, Window w) {
   return w;
 }
 
-Convolution convolution(const ConvShape& s, Convolution::Kind kind) {
+/// Whether a convolution's operands are rounded to bfloat16: tensor cores take channels in groups of 16 bytes. The few others (images have 3 channels) run in TF32.
+bool rounds(const Lowering& l, const ConvShape& s) { return l.target.precision == Precision::bf16 && s.i % 8 == 0 && s.o % 8 == 0; }
+
+/// A dense operand of one of cuDNN's convolutions.
+struct Dense {
+  Place place;
+  std::vector<uint32_t> dims;
+  bool bf16;
+
+  Window window() const { return Lowering::dense(place, dims, bf16); }
+  Range range() const { return window().range; }
+};
+
+Dense temporary(Lowering& l, const std::vector<uint32_t>& dims, bool bf16) { return {l.scratch((bf16 ? 2 : 4) * floats(dims)), dims, bf16}; }
+
+/// Images where they lie, or rounded.
+Dense images(Lowering& l, const Tensor& t, const std::vector<uint32_t>& dims, bool bf16) {
+  if (!bf16) return {l.staged(t), dims, false};
+  const Dense rounded = temporary(l, dims, true);
+  add_copy(l, "round", l.window(t), rounded.window());
+  return rounded;
+}
+
+/// Weights in the order that cuDNN wants.
+Dense reordered(Lowering& l, const ConvShape& s, const Tensor& w, const std::vector<uint32_t>& dims, bool bf16) {
+  const Dense out = temporary(l, dims, bf16);
+  add_copy(l, "weights", channels_last(s, l.window(w)), out.window());
+  return out;
+}
+
+/// Where the convolution's own result goes.
+Dense raw(Lowering& l, const std::vector<uint32_t>& dims, bool bf16) {
+  if (bf16) return temporary(l, dims, true);
+  return {raw_result(l, dims), dims, false};
+}
+
+Convolution convolution(const ConvShape& s, Convolution::Kind kind, const Dense& x, const Dense& weights, const Dense& y) {
   Convolution c{};
-  c.kind = kind;
+  c.kind = kind, c.bf16 = x.bf16, c.x = x.place, c.weights = weights.place, c.y = y.place;
   const auto u = [](size_t v) { return static_cast<uint32_t>(v); };
   c.n = u(s.n), c.h = u(s.h), c.w = u(s.w), c.i = u(s.i), c.oh = u(s.oh), c.ow = u(s.ow), c.o = u(s.o), c.kh = u(s.kh), c.kw = u(s.kw);
   c.stride = u(s.stride), c.padding = u(s.padding);
   return c;
 }
 
-void add_convolution(Lowering& l, const Convolution& c, std::vector<Range> reads, const Range& write) {
+void add_convolution(Lowering& l, const ConvShape& s, Convolution::Kind kind, const Dense& x, const Dense& weights, const Dense& y) {
   static const char* const names[] = {"conv", "conv_data_grad", "conv_weight_grad"};
-  Launch& launch = l.add(Launch::Kind::convolution, names[static_cast<size_t>(c.kind)]);
-  launch.convolution = c, launch.reads = std::move(reads), launch.writes = {write};
+  Launch& launch = l.add(Launch::Kind::convolution, names[static_cast<size_t>(kind)]);
+  launch.convolution = convolution(s, kind, x, weights, y);
+  for (const Dense* d : {&x, &weights, &y}) {
+    const bool written = d == (kind == Convolution::Kind::forward ? &y : kind == Convolution::Kind::data_grad ? &x : &weights);
+    (written ? launch.writes : launch.reads).push_back(d->range());
+  }
 }
 
 /// A product without a batch: [m, k]·[k, n].
@@ -63,21 +104,18 @@ void lower_conv(Lowering& l) {
   check_epilogue(l.program, l.instr(), c.own_inputs(), kConvAttrs, {s.n, s.oh, s.ow, s.o}, c.pooled);
   if (c.winograd) return lower_winograd_conv(l, c);
   const std::vector<uint32_t> in = dims({s.n, s.h, s.w, s.i}), out = dims({s.n, s.oh, s.ow, s.o}), w = dims({s.o, s.kh, s.kw, s.i});
-  const Place x = l.staged(*c.x);
   if (is_product(s)) {
     const size_t pixels = s.n * s.h * s.w;
-    const Place weights = l.staged(*c.w), raw = raw_result(l, out);
+    const Place x = l.staged(*c.x), weights = l.staged(*c.w), raw = raw_result(l, out);
     Matmul p = product(pixels, s.o, s.i, dense_operand(x, 0, pixels, s.i), turned(weights, s.o, s.i), raw);
     if (c.bias) p.has_bias = true, p.bias = l.staged(*c.bias);
     add_product(l, "conv", p, whole(x, in), whole(weights, w), whole(raw, out));
     return add_epilogue(l, raw, out, nullptr, c.own_inputs(), kConvAttrs);
   }
-  const Place weights = l.scratch(4 * floats(w)), raw = raw_result(l, out);
-  add_copy(l, "weights", channels_last(s, l.window(*c.w)), Lowering::dense(weights, w));
-  Convolution v = convolution(s, Convolution::Kind::forward);
-  v.x = x, v.weights = weights, v.y = raw;
-  add_convolution(l, v, {whole(x, in), whole(weights, w)}, whole(raw, out));
-  add_epilogue(l, raw, out, c.bias, c.own_inputs(), kConvAttrs);
+  const bool bf16 = rounds(l, s);
+  const Dense x = images(l, *c.x, in, bf16), weights = reordered(l, s, *c.w, w, bf16), y = raw(l, out, bf16);
+  add_convolution(l, s, Convolution::Kind::forward, x, weights, y);
+  add_epilogue(l, y.place, out, c.bias, c.own_inputs(), kConvAttrs, bf16);
 }
 
 void lower_conv_data_grad(Lowering& l) {
@@ -86,19 +124,16 @@ void lower_conv_data_grad(Lowering& l) {
   check_epilogue(l.program, l.instr(), c.own_inputs(), kConvAttrs, {s.n, s.h, s.w, s.i}, c.pooled);
   if (c.winograd) return lower_winograd_data_grad(l, c);
   const std::vector<uint32_t> in = dims({s.n, s.h, s.w, s.i}), out = dims({s.n, s.oh, s.ow, s.o}), w = dims({s.o, s.kh, s.kw, s.i});
-  const Place dy = l.staged(*c.dy);
   if (is_product(s)) {
     const size_t pixels = s.n * s.h * s.w;
-    const Place weights = l.staged(*c.w), raw = raw_result(l, in);
+    const Place dy = l.staged(*c.dy), weights = l.staged(*c.w), raw = raw_result(l, in);
     add_product(l, "conv_data_grad", product(pixels, s.i, s.o, dense_operand(dy, 0, pixels, s.o), dense_operand(weights, 0, s.o, s.i), raw), whole(dy, out), whole(weights, w), whole(raw, in));
     return add_epilogue(l, raw, in, nullptr, c.own_inputs(), kConvAttrs);
   }
-  const Place weights = l.scratch(4 * floats(w)), raw = raw_result(l, in);
-  add_copy(l, "weights", channels_last(s, l.window(*c.w)), Lowering::dense(weights, w));
-  Convolution v = convolution(s, Convolution::Kind::data_grad);
-  v.x = raw, v.weights = weights, v.y = dy;
-  add_convolution(l, v, {whole(dy, out), whole(weights, w)}, whole(raw, in));
-  add_epilogue(l, raw, in, nullptr, c.own_inputs(), kConvAttrs);
+  const bool bf16 = rounds(l, s);
+  const Dense dy = images(l, *c.dy, out, bf16), weights = reordered(l, s, *c.w, w, bf16), dx = raw(l, in, bf16);
+  add_convolution(l, s, Convolution::Kind::data_grad, dx, weights, dy);
+  add_epilogue(l, dx.place, in, nullptr, c.own_inputs(), kConvAttrs, bf16);
 }
 
 void lower_conv_weight_grad(Lowering& l) {
@@ -106,18 +141,16 @@ void lower_conv_weight_grad(Lowering& l) {
   if (c.winograd) return lower_winograd_weight_grad(l, c);
   const ConvShape& s = c.shape;
   const std::vector<uint32_t> in = dims({s.n, s.h, s.w, s.i}), out = dims({s.n, s.oh, s.ow, s.o}), w = dims({s.o, s.kh, s.kw, s.i});
-  const Place x = l.staged(*c.x), dy = l.staged(*c.dy);
   if (is_product(s)) {
     const size_t pixels = s.n * s.h * s.w;
-    const Place dw = l.staged_result(*c.w);
+    const Place x = l.staged(*c.x), dy = l.staged(*c.dy), dw = l.staged_result(*c.w);
     add_product(l, "conv_weight_grad", product(s.o, s.i, pixels, turned(dy, pixels, s.o), dense_operand(x, 0, pixels, s.i), dw), whole(dy, out), whole(x, in), whole(dw, w));
     return l.finish_staged(*c.w, dw);
   }
-  const Place dw = l.scratch(4 * floats(w));
-  Convolution v = convolution(s, Convolution::Kind::weight_grad);
-  v.x = x, v.weights = dw, v.y = dy;
-  add_convolution(l, v, {whole(x, in), whole(dy, out)}, whole(dw, w));
-  add_copy(l, "weights", Lowering::dense(dw, w), channels_last(s, l.window(*c.w)));
+  const bool bf16 = rounds(l, s);
+  const Dense x = images(l, *c.x, in, bf16), dy = images(l, *c.dy, out, bf16), dw = temporary(l, w, bf16);
+  add_convolution(l, s, Convolution::Kind::weight_grad, x, dw, dy);
+  add_copy(l, "weights", dw.window(), channels_last(s, l.window(*c.w)));
 }
 
 }  // namespace cf::cuda

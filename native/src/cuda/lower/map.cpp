@@ -34,7 +34,10 @@ std::string element_source(const Map& m, const Space& space, const std::string& 
   for (size_t j = 0; j < m.operands.outputs().size(); ++j) {
     const std::string n = std::to_string(j), to = "y" + n + "[" + offsets[m.inputs() + j] + "]";
     if (width == 1) text += indent + to + " = y[0][" + n + "];\n";
-    else text += indent + "*reinterpret_cast<float4*>(&" + to + ") = make_float4(y[0][" + n + "], y[1][" + n + "], y[2][" + n + "], y[3][" + n + "]);\n";
+    else {
+      const std::string four = "y[0][" + n + "], y[1][" + n + "], y[2][" + n + "], y[3][" + n + "]);\n";
+      text += indent + (m.operands.at(m.inputs() + j).bf16 ? "store_four(&" + to + ", " : "*reinterpret_cast<float4*>(&" + to + ") = make_float4(") + four;
+    }
   }
   return text;
 }
@@ -153,7 +156,7 @@ void add_map(Lowering& l, const std::string& name, const Expression& e, const st
   const Arguments operands(used, outputs);
   // Outermost is where the first output takes its longest steps, whatever order the program names the dimensions in.
   const Space space = simplify(outputs[0].dims.data(), operands.strides(), memory_order(outputs[0]));
-  const Map m{l, name, operands, space, kernel_head() + expression_source(expression, "expression") + operands.struct_source()};
+  const Map m{l, name, operands, space, kernel_head(operands.any_bf16()) + expression_source(expression, "expression") + operands.struct_source()};
   const uint32_t row = crossing(space);
   if (row != space.rank - 1) add_crossed(m, row);
   else add_straight(m);

@@ -52,7 +52,7 @@ void add_product(Lowering& l, const std::string& name, const Matmul& product, co
   launch.writes = {c};
 }
 
-void add_epilogue(Lowering& l, const Place& raw, const std::vector<uint32_t>& dims, const Tensor* bias, size_t own_inputs, size_t own_attrs) {
+void add_epilogue(Lowering& l, const Place& raw, const std::vector<uint32_t>& dims, const Tensor* bias, size_t own_inputs, size_t own_attrs, bool bf16) {
   const Instr& instr = l.instr();
   const size_t further = instr.inputs.size() - own_inputs;
   const bool active = instr.attrs.size() > own_attrs;
@@ -60,7 +60,7 @@ void add_epilogue(Lowering& l, const Place& raw, const std::vector<uint32_t>& di
   Expression e = active ? decode_expression(instr.attrs.data() + own_attrs, instr.attrs.size() - own_attrs, static_cast<uint32_t>(further + 1),
                                             static_cast<uint32_t>(instr.outputs.size()), "epilogue")
                         : identity_expression();
-  std::vector<Window> inputs{Lowering::dense(raw, dims)};
+  std::vector<Window> inputs{Lowering::dense(raw, dims, bf16)};
   if (bias) {
     e = with_bias(e);
     Window along = l.window(*bias);
