@@ -6,11 +6,19 @@ import { PAIR_BLOCK, type Products } from "../metrics/products.ts";
 import { Device, type DeviceOptions } from "../runtime/device.ts";
 import type { Program } from "../runtime/program.ts";
 
+/** Fewest vectors that a program is made for. */
+const LEAST = 64;
+
+/** Vectors of the program that takes n: few programs, none for much more than is asked. */
+function sizeFor(n: number): number {
+  return Math.min(PAIR_BLOCK, Math.max(LEAST, 2 ** Math.ceil(Math.log2(n))));
+}
+
 /** Owns a device. Close it, or declare it with `using`. */
 export class PairProducts implements Disposable {
   readonly #device: Device;
-  /** By the vectors' length. */
-  readonly #programs = new Map<number, Program>();
+  /** By the vectors' number and length. */
+  readonly #programs = new Map<string, Program>();
 
   private constructor(device: Device) {
     this.#device = device;
@@ -23,26 +31,28 @@ export class PairProducts implements Disposable {
   /** See {@linkcode Products}; at most {@linkcode PAIR_BLOCK} vectors of each set. */
   readonly products: Products = async (x, y, d) => {
     const [n, m] = [x.length / d, y.length / d];
+    const size = sizeFor(Math.max(n, m));
     const [a, b] = [x, y].map((rows) => {
-      const block = new Float32Array(PAIR_BLOCK * d);
+      const block = new Float32Array(size * d);
       block.set(rows);
       return block;
     });
-    const { products } = await this.#program(d).run({ x: a!, y: b! });
+    const { products } = await this.#program(size, d).run({ x: a!, y: b! });
     const out = new Float32Array(n * m);
-    for (let i = 0; i < n; i++) out.set(products!.subarray(i * PAIR_BLOCK, i * PAIR_BLOCK + m), i * m);
+    for (let i = 0; i < n; i++) out.set(products!.subarray(i * size, i * size + m), i * m);
     return out;
   };
 
-  #program(d: number): Program {
-    let program = this.#programs.get(d);
+  #program(size: number, d: number): Program {
+    const key = `${size}×${d}`;
+    let program = this.#programs.get(key);
     if (program === undefined) {
       const graph = new Graph();
-      const [x, y] = [feed(graph, "x", [1, PAIR_BLOCK, d]), feed(graph, "y", [1, PAIR_BLOCK, d])];
-      const turned = view(y, { offset: 0, shape: [1, d, PAIR_BLOCK], strides: [0, 1, d] });
+      const [x, y] = [feed(graph, "x", [1, size, d]), feed(graph, "y", [1, size, d])];
+      const turned = view(y, { offset: 0, shape: [1, d, size], strides: [0, 1, d] });
       graph.fetch("products", matmul(x, turned));
       program = this.#device.load(compileGraph(graph).bytes);
-      this.#programs.set(d, program);
+      this.#programs.set(key, program);
     }
     return program;
   }
