@@ -6,17 +6,92 @@
 namespace cf::cpu {
 namespace {
 
-/// Gives each instruction a register, and a register back once its value has been read for the last time. A step may overwrite an operand
+/// Activations x·σ(x) and their slopes become one step each: five operations that would go through the first-level cache stay in registers.
+class Fusion {
+ public:
+  Fusion(const Expression& e, std::vector<bool> wanted) : e_(e), first_(e.first_step()), uses_(first_ + e.steps.size()), wanted_(std::move(wanted)) {
+    for (const Expression::Step& s : e.steps)
+      for (const uint16_t id : operands(s)) ++uses_[id];
+  }
+
+  std::vector<Expr::Step> steps() {
+    std::vector<bool> gone(e_.steps.size());
+    std::vector<Expr::Step> out;
+    for (size_t s = 0; s < e_.steps.size(); ++s) {
+      if (gone[s]) continue;
+      const Expression::Step& step = e_.steps[s];
+      Expr::Step made{false, step.op, step.arity, step.a, step.b, step.c, {{id(s), 0, -1}, {Expr::kNothing, 0, -1}}};
+      if (step.op == ExprOp::sigmoid) swish(s, made, gone);
+      out.push_back(made);
+    }
+    return out;
+  }
+
+ private:
+  static std::vector<uint16_t> operands(const Expression::Step& s) {
+    std::vector<uint16_t> ids{s.a};
+    if (s.arity > 1) ids.push_back(s.b);
+    if (s.arity > 2) ids.push_back(s.c);
+    return ids;
+  }
+  uint16_t id(size_t step) const { return static_cast<uint16_t>(first_ + step); }
+  bool is_one(uint16_t value) const {
+    const uint32_t one = 0x3f800000u;
+    return value >= e_.inputs && value < first_ && e_.constants[value - e_.inputs] == one;
+  }
+  /// The first step behind `from` that is op(a, b), in either order where the order does not matter; or the end.
+  template <class A>
+  size_t find(size_t from, ExprOp op, A&& is_a, uint16_t b) const {
+    const bool either = op == ExprOp::add || op == ExprOp::mul;
+    size_t s = from + 1;
+    for (; s < e_.steps.size(); ++s) {
+      const Expression::Step& x = e_.steps[s];
+      if (x.op == op && ((is_a(x.a) && x.b == b) || (either && is_a(x.b) && x.a == b))) break;
+    }
+    return s;
+  }
+  bool inner(size_t step, uint32_t uses) const { return uses_[id(step)] == uses && !wanted_[id(step)]; }
+
+  /// y = x·s, t = 1 − s, u = y·t, slope = s + u; or y alone.
+  void swish(size_t s, Expr::Step& made, std::vector<bool>& gone) const {
+    const size_t none = e_.steps.size();
+    const uint16_t x = made.a;
+    const auto is = [](uint16_t wanted) { return [wanted](uint16_t value) { return value == wanted; }; };
+    const size_t y = find(s, ExprOp::mul, is(x), id(s));
+    if (y == none) return;
+    const size_t t = find(s, ExprOp::sub, [&](uint16_t value) { return is_one(value); }, id(s));
+    const size_t u = t == none ? none : find(t, ExprOp::mul, is(id(y)), id(t));
+    const size_t slope = u == none ? none : find(u, ExprOp::add, is(id(s)), id(u));
+    if (slope != none && inner(s, 3) && inner(t, 1) && inner(u, 1)) {
+      made.swish = true;
+      made.made[0].value = uses_[id(y)] > 1 || wanted_[id(y)] ? id(y) : Expr::kNothing;
+      made.made[1].value = id(slope);
+      gone[y] = gone[t] = gone[u] = gone[slope] = true;
+    } else if (inner(s, 1)) {
+      made.swish = true;
+      made.made[0].value = id(y);
+      gone[y] = true;
+    }
+  }
+
+  const Expression& e_;
+  uint32_t first_;
+  std::vector<uint32_t> uses_;  ///< by steps, per value
+  std::vector<bool> wanted_;    ///< per value: is it a result?
+};
+
+/// Gives each value a register, and a register back once the value has been read for the last time. A step may overwrite an operand
 /// that dies in it, because every operation reads an element before it writes it. Results live to the end.
 void assign_registers(Expr& e) {
   const uint32_t first = e.inputs + static_cast<uint32_t>(e.constants.size()), steps = static_cast<uint32_t>(e.steps.size());
-  std::vector<uint32_t> last(first + steps, 0);
+  std::vector<uint32_t> last(first + e.operations, 0);
+  std::vector<uint16_t> reg_of(first + e.operations, 0);
   for (uint32_t s = 0; s < steps; ++s) {
     const Expr::Step& step = e.steps[s];
     const uint16_t ids[3] = {step.a, step.b, step.c};
     for (uint32_t k = 0; k < step.arity; ++k) last[ids[k]] = s + 1;
   }
-  for (uint32_t r : e.results) last[r] = kUsedByResult;
+  for (const Expr::Result& r : e.results) last[r.value] = kUsedByResult;
   e.last_use.assign(last.begin(), last.begin() + e.inputs);
   std::vector<uint16_t> free;
   for (uint32_t s = 0; s < steps; ++s) {
@@ -25,13 +100,18 @@ void assign_registers(Expr& e) {
     for (uint32_t k = 0; k < step.arity; ++k) {
       if (ids[k] < first || last[ids[k]] != s + 1) continue;
       last[ids[k]] = 0;  // the same operand twice gives its register back once
-      free.push_back(e.reg_of[ids[k] - first]);
+      free.push_back(reg_of[ids[k]]);
     }
-    if (free.empty()) free.push_back(static_cast<uint16_t>(e.registers++));
-    step.dst = free.back();
-    e.reg_of.push_back(step.dst);
-    // A value that nobody reads keeps its register for this one step only.
-    if (last[first + s] != 0) free.pop_back();
+    std::vector<uint16_t> unread;
+    for (Expr::Made& made : step.made) {
+      if (made.value == Expr::kNothing) continue;
+      if (free.empty()) free.push_back(static_cast<uint16_t>(e.registers++));
+      made.reg = reg_of[made.value] = free.back();
+      free.pop_back();
+      // A value that nobody reads keeps its register for this one step only.
+      if (last[made.value] == 0) unread.push_back(made.reg);
+    }
+    free.insert(free.end(), unread.begin(), unread.end());
   }
 }
 
@@ -46,12 +126,15 @@ Expr parse_expr(const uint32_t* words, size_t count, uint32_t inputs, uint32_t o
     std::memcpy(&v, &bits, 4);
     e.constants.push_back(v);
   }
-  for (const Expression::Step& s : decoded.steps) e.steps.push_back({s.op, 0, s.a, s.b, s.c, s.arity, -1});
-  e.results = decoded.results;
-  for (uint32_t j = 0; j < outputs; ++j) {
-    const uint32_t id = e.results[j], first = decoded.first_step();
-    if (id >= first && e.steps[id - first].output < 0) e.steps[id - first].output = static_cast<int8_t>(j);
-  }
+  e.operations = static_cast<uint32_t>(decoded.steps.size());
+  std::vector<bool> wanted(decoded.first_step() + decoded.steps.size());
+  for (const uint32_t id : decoded.results) wanted[id] = true;
+  e.steps = Fusion(decoded, std::move(wanted)).steps();
+  for (const uint32_t id : decoded.results) e.results.push_back({static_cast<uint16_t>(id), -1});
+  for (size_t s = 0; s < e.steps.size(); ++s)
+    for (Expr::Made& made : e.steps[s].made)
+      for (uint32_t j = outputs; j-- > 0;)
+        if (made.value == e.results[j].value) made.output = static_cast<int8_t>(j), e.results[j].step = static_cast<int16_t>(s);
   assign_registers(e);
   return e;
 }

@@ -80,6 +80,28 @@ CF_INLINE void choose(Value a, Value b, Value c, const Target& d) {
   }
 }
 
+// y = x·σ(x) and its slope; a target without memory is left out.
+template <bool kValue, bool kSlope>
+CF_INLINE void swish_of(const float* a, const Target& value, const Target& slope) {
+  const int n = kValue ? value.n : slope.n, whole = n & -kWidth;
+  const auto both = [&](vf x, auto&& to_value, auto&& to_slope) __attribute__((always_inline)) {
+    const vf s = vsigmoid(x), y = x * s;
+    if (kValue) to_value(y);
+    if (kSlope) to_slope(fma(y, splat(1.0f) - s, s));
+  };
+  int i = 0;
+#pragma GCC unroll 2
+  for (; i < whole; i += kWidth)
+    both(load(a + i), [&](vf v) { store(value.p + i, v); }, [&](vf v) { store(slope.p + i, v); });
+  if (i < n) both(load_first(a + i, n - i), [&](vf v) { put(value, i, v); }, [&](vf v) { put(slope, i, v); });
+}
+
+void swish(const float* a, const Target& value, const Target& slope) {
+  if (!value.p) return swish_of<false, true>(a, value, slope);
+  if (!slope.p) return swish_of<true, false>(a, value, slope);
+  swish_of<true, true>(a, value, slope);
+}
+
 CF_INLINE vf truth(vi mask) { return select(mask, splat(1.0f), vf{}); }
 
 void execute(ExprOp op, Value a, Value b, Value c, const Target& d) {
@@ -121,9 +143,9 @@ void fill(float* out, vf v, int n) {
 
 void expr_run(const Expr& e, const float* const* in, const uint8_t* broadcast, float* const* out, size_t n, float* scratch) {
   const int inputs = static_cast<int>(e.inputs), constants = static_cast<int>(e.constants.size()), steps = static_cast<int>(e.steps.size()),
-            outputs = static_cast<int>(e.results.size()), first = inputs + constants;
+            outputs = static_cast<int>(e.results.size());
   const Expr::Step* const step = e.steps.data();
-  const uint32_t* const results = e.results.data();
+  const Expr::Result* const results = e.results.data();
   const uint16_t* const last_use = e.last_use.data();
   float* const own = scratch + static_cast<size_t>(e.registers) * kExprTile;  // a tile per input, then one per constant
   Value values[kMaxExprValues];
@@ -131,8 +153,8 @@ void expr_run(const Expr& e, const float* const* in, const uint8_t* broadcast, f
   // is itself a result is saved before an output takes its place.
   bool direct[kMaxExprOutputs];
   for (int j = 0; j < outputs; ++j) {
-    const int s = static_cast<int>(results[j]) - first;
-    direct[j] = s >= 0 && step[s].output == j;
+    const int s = results[j].step;
+    direct[j] = s >= 0 && (step[s].made[0].output == j || step[s].made[1].output == j);
     for (int i = 0; i < inputs && direct[j]; ++i)
       if (!broadcast[i] && in[i] == out[j] && last_use[i] > s + 1) direct[j] = false;
   }
@@ -158,7 +180,7 @@ void expr_run(const Expr& e, const float* const* in, const uint8_t* broadcast, f
       for (int i = 0; i < inputs; ++i) {
         if (broadcast[i] || last_use[i] != kUsedByResult) continue;
         bool taken = false;
-        for (int j = 0; j < outputs; ++j) taken = taken || (out[j] == in[i] && static_cast<int>(results[j]) != i);
+        for (int j = 0; j < outputs; ++j) taken = taken || (out[j] == in[i] && results[j].value != i);
         if (!taken) continue;
         float* const save = own + static_cast<size_t>(i) * kExprTile;
         std::memcpy(save, in[i] + at, static_cast<size_t>(count) * sizeof(float));
@@ -167,20 +189,21 @@ void expr_run(const Expr& e, const float* const* in, const uint8_t* broadcast, f
     for (int s = 0; s < steps; ++s) {
       const Expr::Step& x = step[s];
       const Value a = values[x.a], b = x.arity > 1 ? values[x.b] : a, c = x.arity > 2 ? values[x.c] : a;
-      float* const reg = scratch + static_cast<size_t>(x.dst) * kExprTile;
-      if (a.uniform && b.uniform && c.uniform) {
-        execute(x.op, {a.p, false}, {b.p, false}, {c.p, false}, {reg, kWidth, false});
-        values[first + s] = {reg, true};
-      } else if (x.output >= 0 && direct[x.output]) {
-        execute(x.op, a, b, c, {out[x.output] + at, count, true});
-        values[first + s] = {out[x.output] + at, false};
-      } else {
-        execute(x.op, a, b, c, {reg, count, false});
-        values[first + s] = {reg, false};
+      const bool uniform = a.uniform && b.uniform && c.uniform;
+      Target to[2] = {};
+      for (int k = 0; k < 2; ++k) {
+        const Expr::Made& made = x.made[k];
+        if (made.value == Expr::kNothing) continue;
+        const bool exact = !uniform && made.output >= 0 && direct[made.output];
+        to[k] = {exact ? out[made.output] + at : scratch + static_cast<size_t>(made.reg) * kExprTile, uniform ? kWidth : count, exact};
+        values[made.value] = {to[k].p, uniform};
       }
+      if (x.swish) swish(a.p, to[0], to[1]);
+      else if (uniform) execute(x.op, {a.p, false}, {b.p, false}, {c.p, false}, to[0]);
+      else execute(x.op, a, b, c, to[0]);
     }
     for (int j = 0; j < outputs; ++j) {
-      const Value v = values[results[j]];
+      const Value v = values[results[j].value];
       if (v.uniform) fill(out[j] + at, load(v.p), count);
       else if (v.p != out[j] + at) std::memcpy(out[j] + at, v.p, static_cast<size_t>(count) * sizeof(float));
     }

@@ -10,18 +10,31 @@ namespace cf::cpu {
 
 /// An expression with its register use worked out. Registers are tiles of kExprTile floats.
 struct Expr {
-  struct Step {
-    ExprOp op;
-    uint16_t dst, a, b, c;  ///< a, b, c: operand ids as in the encoding; dst: register
-    uint8_t arity;
-    int8_t output;  ///< the first output that is this step's value, or −1
+  /// A value that a step makes.
+  struct Made {
+    uint16_t value;  ///< operand id; kNothing where nobody wants the value
+    uint16_t reg;
+    int8_t output;  ///< the first output that is this value, or −1
   };
-  /// Operand ids as in the encoding: inputs, then constants, then instructions. `reg_of[instruction]` gives an instruction's register.
+  static constexpr uint16_t kNothing = 0xffff;
+  struct Step {
+    /// With `swish`, the step makes x·σ(x) and the slope of that, σ(x) + x·σ(x)·(1 − σ(x)), of its operand a; else one value by `op`.
+    bool swish;
+    ExprOp op;
+    uint8_t arity;
+    uint16_t a, b, c;  ///< operand ids as in the encoding
+    Made made[2];
+  };
+  /// Operand ids as in the encoding: inputs, then constants, then instructions (of which steps may make several, or leave out what nobody reads).
   uint32_t inputs = 0;
   std::vector<float> constants;
   std::vector<Step> steps;
-  std::vector<uint16_t> reg_of;
-  std::vector<uint32_t> results;  ///< operand id per output
+  uint32_t operations = 0;  ///< instructions of the encoding
+  struct Result {
+    uint16_t value;  ///< operand id
+    int16_t step;    ///< that makes it, or −1
+  };
+  std::vector<Result> results;     ///< per output
   std::vector<uint16_t> last_use;  ///< per input: 1 + the last step that reads it, 0 if none does, kUsedByResult if it is a result itself
   uint32_t registers = 0;
 };

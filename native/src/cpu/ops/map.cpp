@@ -29,7 +29,7 @@ class Map final : public Kernel {
   }
 
   size_t scratch_bytes() const override { return static_cast<size_t>(threads_) * thread_floats_ * sizeof(float); }
-  double flops() const override { return static_cast<double>(nest_.elements()) * static_cast<double>(expr_.steps.size()); }
+  double flops() const override { return static_cast<double>(nest_.elements()) * static_cast<double>(expr_.operations); }
 
   void run(const Run& run) const override {
     const float* in[kMaxMapInputs];
@@ -82,7 +82,7 @@ class Map final : public Kernel {
       width_ = std::min(width_, (nest_.cols / pieces + 16) / 16 * 16);
       units_ = nest_.rows * ((nest_.cols + width_ - 1) / width_);
     }
-    copies_ = expr_.steps.empty() && outputs_ == 1 && expr_.results[0] < inputs_;
+    copies_ = expr_.steps.empty() && outputs_ == 1 && expr_.results[0].value < inputs_;
     thread_floats_ = (expr_scratch_floats(expr_) + nest_.operands.size() * kBlock + 15) / 16 * 16;
   }
 
@@ -104,7 +104,7 @@ class Map final : public Kernel {
 
   void unit(const float* const* in, float* const* out, float* scratch, float* blocks, uint64_t row, uint64_t rows, uint64_t col, uint64_t cols,
             uint32_t* ready) const {
-    if (copies_) return copy(in[expr_.results[0]], out[0], blocks, row, rows, col, cols);
+    if (copies_) return copy(in[expr_.results[0].value], out[0], blocks, row, rows, col, cols);
     const float* from[kMaxMapInputs];
     uint8_t broadcast[kMaxMapInputs];
     float* to[kMaxExprOutputs];
@@ -121,7 +121,7 @@ class Map final : public Kernel {
   }
 
   void copy(const float* in, float* out, float* block, uint64_t row, uint64_t rows, uint64_t col, uint64_t cols) const {
-    const Nest::Operand &src = nest_.operands[expr_.results[0]], &dst = nest_.operands[inputs_];
+    const Nest::Operand &src = nest_.operands[expr_.results[0].value], &dst = nest_.operands[inputs_];
     const bool whole = rows == 1 || cols == nest_.cols;
     if ((dst.flat && whole) || (rows == 1 && dst.last == 1))
       return nest_.gather(src, in, row, rows, col, cols, out + (dst.flat ? row * nest_.cols : nest_.offset(dst, row)) + col, copy_);

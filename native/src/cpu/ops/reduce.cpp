@@ -29,7 +29,7 @@ const float* Reduce::values(const float* const* in, float* scratch, uint64_t row
   const float* from[kMaxMapInputs];
   uint8_t broadcast[kMaxMapInputs];
   nest_.read_all(inputs_, in, row, rows, col, cols, blocks, ready, from, broadcast, copy_);
-  if (plain_ && !broadcast[expr_.results[0]]) return from[expr_.results[0]];
+  if (plain_ && !broadcast[expr_.results[0].value]) return from[expr_.results[0].value];
   float* const to = blocks + inputs_ * kBlock;
   expr_run_(expr_, from, broadcast, &to, rows * cols, scratch);
   return to;

@@ -13,7 +13,7 @@ class Reduce final : public Kernel {
  public:
   Reduce(const Program& p, const Instr& instr, const Device& device);
   size_t scratch_bytes() const override { return static_cast<size_t>(threads_) * thread_floats() * 4 + partial_doubles() * 8; }
-  double flops() const override { return static_cast<double>(elements_) * static_cast<double>(1 + expr_.steps.size()); }
+  double flops() const override { return static_cast<double>(elements_) * static_cast<double>(1 + expr_.operations); }
   void run(const Run& run) const override;
 
  private:

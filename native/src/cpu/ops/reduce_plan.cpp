@@ -17,7 +17,7 @@ Reduce::Reduce(const Program& p, const Instr& instr, const Device& device) : thr
   r_ = instr.attrs[0] ? CF_PICK(device.isa, max_reduction)() : CF_PICK(device.isa, sum_reduction)();
   std::memcpy(&scale_, &instr.attrs[2], 4);
   expr_ = parse_expr(instr.attrs.data() + 3, instr.attrs.size() - 3, inputs_, 1, "reduce");
-  plain_ = expr_.steps.empty() && expr_.results[0] < inputs_;
+  plain_ = expr_.steps.empty() && expr_.results[0].value < inputs_;
   plan(instr.attrs[1]);
   expr_floats_ = (expr_scratch_floats(expr_) + 15) / 16 * 16;
   if (expr_cost(expr_, inputs_) * static_cast<double>(elements_) < kParallelNs) threads_ = 1;
