@@ -19,10 +19,17 @@ CF_INLINE void input6(const vf d[6], vf o[6]) {
   o[5] = fma(splat(4), d[1], fnma(splat(5), d[3], d[5]));
 }
 
-// Columns, then rows; the half-way result fits the first-level cache, not the registers.
-template <class Load>
-CF_INLINE void transform(Load at, float* v, size_t k_stride) {
-  vf half[36];
+// Columns, then rows. With 32 registers three rows of the half-way result stay in them, so that half of them at a time is made and the tile loaded twice; with
+// fewer it goes through the first-level cache, all at once.
+#if defined(CF_VEC_AVX512)
+constexpr int kRowsAtOnce = 3;
+#else
+constexpr int kRowsAtOnce = 6;
+#endif
+
+template <int kFirst, class Load>
+CF_INLINE void transform_rows(Load at, float* v, size_t k_stride) {
+  vf half[kRowsAtOnce * 6];
 #pragma GCC unroll 6
   for (int j = 0; j < 6; ++j) {
     vf d[6], o[6];
@@ -30,15 +37,21 @@ CF_INLINE void transform(Load at, float* v, size_t k_stride) {
     for (int i = 0; i < 6; ++i) d[i] = at(i, j);
     input6(d, o);
 #pragma GCC unroll 6
-    for (int i = 0; i < 6; ++i) half[i * 6 + j] = o[i];
+    for (int i = 0; i < kRowsAtOnce; ++i) half[i * 6 + j] = o[kFirst + i];
   }
 #pragma GCC unroll 6
-  for (int i = 0; i < 6; ++i) {
+  for (int i = 0; i < kRowsAtOnce; ++i) {
     vf o[6];
     input6(half + i * 6, o);
 #pragma GCC unroll 6
-    for (int j = 0; j < 6; ++j) store(v + static_cast<size_t>(i * 6 + j) * k_stride, o[j]);
+    for (int j = 0; j < 6; ++j) store(v + static_cast<size_t>((kFirst + i) * 6 + j) * k_stride, o[j]);
   }
+}
+
+template <class Load>
+CF_INLINE void transform(Load at, float* v, size_t k_stride) {
+  transform_rows<0>(at, v, k_stride);
+  if constexpr (kRowsAtOnce < 6) transform_rows<kRowsAtOnce % 6>(at, v, k_stride);
 }
 
 // A tile whose first row and column, or last, may lie outside the image, all others inside. Which do is known when this is compiled: most tiles of small images

@@ -25,37 +25,53 @@ CF_INLINE void adjoint6(const vf d[4], vf o[6]) {
   o[5] = d[3];
 }
 
+// Rows kFirst, kFirst + kStep … of the result. With 32 registers half of the rows are made at a time and M loaded twice: rows 0 and 2, then 1 and
+// 3, have their sums in common, and nothing goes through memory half-way.
+#if defined(CF_VEC_AVX512)
+constexpr int kStep = 2;
+#else
+constexpr int kStep = 1;
+#endif
+template <int kFirst>
+CF_INLINE void output_rows(const float* m, size_t k_stride, vf shift, float* y, const WinogradTile& t, int n) {
+  constexpr int kRows = 4 / kStep;
+  vf half[kRows * 6];
+#pragma GCC unroll 6
+  for (int j = 0; j < 6; ++j) {
+    vf d[6], o[4];
+#pragma GCC unroll 6
+    for (int i = 0; i < 6; ++i) d[i] = load(m + static_cast<size_t>(i * 6 + j) * k_stride);
+    output4(d, o);
+#pragma GCC unroll 4
+    for (int i = 0; i < kRows; ++i) half[i * 6 + j] = o[kFirst + i * kStep];
+  }
+  const bool whole = n == kWidth && t.right == 4;
+#pragma GCC unroll 4
+  for (int i = 0; i < kRows; ++i) {
+    const int row = kFirst + i * kStep;
+    if (row >= t.bottom) continue;
+    vf o[4];
+    output4(half + i * 6, o);
+    float* to = y + static_cast<size_t>(row) * t.row;
+    if (whole) {
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) store(to + static_cast<size_t>(j) * t.pixel, o[j] + shift);
+    } else {
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j)
+        if (j < t.right) store_first(to + static_cast<size_t>(j) * t.pixel, o[j] + shift, n);
+    }
+  }
+}
+
 }  // namespace
 
 void winograd_output(const float* m, size_t k_stride, size_t channels, const float* bias, float* y, const WinogradTile& t) {
   for (size_t c = 0; c < channels; c += kWidth) {
     const int n = channels - c < static_cast<size_t>(kWidth) ? static_cast<int>(channels - c) : kWidth;
-    vf half[24];
-#pragma GCC unroll 6
-    for (int j = 0; j < 6; ++j) {
-      vf d[6], o[4];
-#pragma GCC unroll 6
-      for (int i = 0; i < 6; ++i) d[i] = load(m + static_cast<size_t>(i * 6 + j) * k_stride + c);
-      output4(d, o);
-#pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i) half[i * 6 + j] = o[i];
-    }
     const vf shift = bias ? load_first(bias + c, n) : vf{};
-    if (n == kWidth && t.bottom == 4 && t.right == 4) {
-#pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i) {
-        vf o[4];
-        output4(half + i * 6, o);
-#pragma GCC unroll 4
-        for (int j = 0; j < 4; ++j) store(y + static_cast<size_t>(i) * t.row + static_cast<size_t>(j) * t.pixel + c, o[j] + shift);
-      }
-    } else {
-      for (int i = 0; i < t.bottom; ++i) {
-        vf o[4];
-        output4(half + i * 6, o);
-        for (int j = 0; j < t.right; ++j) store_first(y + static_cast<size_t>(i) * t.row + static_cast<size_t>(j) * t.pixel + c, o[j] + shift, n);
-      }
-    }
+    output_rows<0>(m + c, k_stride, shift, y + c, t, n);
+    if constexpr (kStep > 1) output_rows<kStep - 1>(m + c, k_stride, shift, y + c, t, n);
   }
 }
 
