@@ -48,9 +48,11 @@ class Matmul final : public Kernel {
       cols_ = s.n;
       rows_ = std::min(kRows, round_up(ceil_div(s.m, ceil_div(2 * threads_, s.batch)), 6));
     } else {
-      // Columns are cut before rows, because every piece of the same columns packs the same part of B.
+      // Columns are cut before rows, because every piece of the same columns packs the same part of B; but not where whole panels do not share out evenly.
       rows_ = std::min(s.m, 4 * kRows);
       cols_ = std::min(s.n, kCols);
+      const size_t panels = ceil_div(s.n, panel_), most = ceil_div(panels, threads_);
+      if (pieces() < threads_ && panels * 10 <= most * threads_ * 9 && s.m >= 12 * threads_) rows_ = round_up(ceil_div(s.m, threads_), 2);
       while (pieces() < threads_ && cols_ > panel_) cols_ = round_up(cols_ / 2, panel_);
       while (pieces() < threads_ && rows_ > 6) rows_ = round_up(rows_ / 2, 6);
     }
