@@ -48,7 +48,6 @@ export interface Column {
   readonly config: "digits" | "small" | "paper";
   readonly batch: number;
   readonly reps: number;
-  readonly warmup: number;
   /** Main memory that the peer takes, in GB. */
   readonly memory: number;
   readonly targets: Readonly<Partial<Record<Row, number>>>;
@@ -66,14 +65,13 @@ const targets = (
 );
 
 export const COLUMNS: readonly Column[] = [
-  { name: "digits-64", config: "digits", batch: 64, reps: 3, warmup: 1, memory: 1, targets: targets(6, 5, 5, 4, 5, 4) },
-  { name: "small-16", config: "small", batch: 16, reps: 1, warmup: 1, memory: 5, targets: targets(10, 5, 10, 4, 9, 5) },
+  { name: "digits-64", config: "digits", batch: 64, reps: 3, memory: 1, targets: targets(6, 5, 5, 4, 5, 4) },
+  { name: "small-16", config: "small", batch: 16, reps: 1, memory: 5, targets: targets(10, 5, 10, 4, 9, 5) },
   {
     name: "paper-4",
     config: "paper",
     batch: 4,
     reps: 1,
-    warmup: 1,
     memory: 7,
     targets: { ...targets(6, 2.4, 5, 2.2, 3.5, 4), langevin_bf16_s: 1.4 },
   },
@@ -81,9 +79,8 @@ export const COLUMNS: readonly Column[] = [
     name: "paper-16",
     config: "paper",
     batch: 16,
-    // An iteration of the peer takes minutes, beside which the first touch of memory is nothing.
+    // An iteration of the peer takes minutes.
     reps: 1,
-    warmup: 0,
     memory: 18,
     targets: { ...targets(6, 3, 6, 2.5, 4.5, 5), langevin_bf16_s: 1.4 },
   },
@@ -155,7 +152,6 @@ export function comparisonLines(comparison: Comparison, markdown: boolean): stri
   const rows = (Object.keys(ROW_NAMES) as Row[]).filter((row) => columns.some(({ cells }) => cells[row]));
   const header = ["ours / peer = ratio (target)", ...columns.map(({ column }) => column.name)];
   const body = rows.map((row) => [ROW_NAMES[row], ...columns.map(({ cells }) => cellText(row, cells[row]))]);
-  const short = columns.filter(({ column }) => column.warmup === 0).map(({ column }) => column.name);
   return [
     `${programs.join(" against ")}, ${date}`,
     "",
@@ -167,7 +163,6 @@ export function comparisonLines(comparison: Comparison, markdown: boolean): stri
     "",
     ...(markdown ? markdownTable(header, body) : textTable(header, body)),
     "",
-    `Medians of ${rounds} ${rounds === 1 ? "round" : "rounds"}, both programs in turn.` +
-    (short.length === 0 ? "" : ` ${short.join(", ")}: one repetition without warm-up, for both.`),
+    `Medians of ${rounds} ${rounds === 1 ? "round" : "rounds"}, both programs in turn.`,
   ];
 }

@@ -85,7 +85,7 @@ describe("comparisonLines", () => {
     ]);
     assertEquals(
       lines.at(-1),
-      "Medians of 3 rounds, both programs in turn. paper-16: one repetition without warm-up, for both.",
+      "Medians of 3 rounds, both programs in turn.",
     );
     assertEquals(comparisonLines(comparison, false).length, lines.length - 1);
   });
@@ -177,7 +177,7 @@ describe("compare", () => {
       assertEquals(calls.map((line) => line.replace(/^\S+peer\.py /, "")), [
         "gemm",
         "bench --config digits --batch 64 --steps 30 --reps 3 --warmup 1",
-        "bench --config digits --batch 64 --steps 30 --reps 1 --warmup 0 --bf16",
+        "bench --config digits --batch 64 --steps 30 --reps 1 --warmup 1 --bf16",
       ]);
       const { columns: [{ cells, runs }], peaks, programs }: Comparison & { columns: [Comparison["columns"][number]] } =
         JSON
