@@ -23,13 +23,23 @@ export interface BenchOptions extends DeviceFlags {
   readonly reps: number;
   readonly warmup: number;
   readonly winograd: boolean;
+  /** `training.recompute`. */
+  readonly recompute: boolean;
   /** A file for the trace, or `true` for one in the current folder. */
   readonly profile?: boolean | string;
   /** A file, or `true` for standard output. */
   readonly json?: boolean | string;
 }
 
-const DEFAULTS: BenchOptions = { config: "digits", batch: 64, steps: 30, reps: 3, warmup: 1, winograd: true };
+const DEFAULTS: BenchOptions = {
+  config: "digits",
+  batch: 64,
+  steps: 30,
+  reps: 3,
+  warmup: 1,
+  winograd: true,
+  recompute: false,
+};
 
 /** What a program took. */
 interface Measurement {
@@ -38,14 +48,14 @@ interface Measurement {
 }
 
 /** The networks of a preset with the reference's optimizers and dropout, as comparisons need. */
-export function benchConfig({ config, batch, steps, winograd }: BenchOptions): CoopFlowConfig {
+export function benchConfig({ config, batch, steps, winograd, recompute }: BenchOptions): CoopFlowConfig {
   const { data, flow, energy } = presets[config];
   return parseConfig({
     data: { ...data, levels: 256, flip: false },
     flow: { ...flow, dropout: 0.2 },
     energy,
     langevin: { steps },
-    training: { batch, initialisationImages: batch },
+    training: { batch, initialisationImages: batch, recompute },
     compute: { winograd },
   });
 }
@@ -96,6 +106,7 @@ export async function benchCommand(given: Partial<BenchOptions>): Promise<number
     isa: info.isa,
     winograd: options.winograd && info.winograd,
     precision: info.precision,
+    recompute: options.recompute,
   };
   const rest = {
     images_per_s_sampling: batch / (seconds("flow_sample") + seconds("langevin")),

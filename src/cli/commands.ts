@@ -165,7 +165,8 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
       .option("--steps <n>", "Langevin steps", FIRST_COUNT, 30)
       .option("--reps <n>", "repetitions, of which the median counts", FIRST_COUNT, 3)
       .option("--warmup <n>", "repetitions before, not counted", wholeNumber(0), 1)
-      .option("--no-winograd", "direct 3×3 convolutions instead of Winograd's algorithm"),
+      .option("--no-winograd", "direct 3×3 convolutions instead of Winograd's algorithm")
+      .option("--recompute", "make the insides of coupling layers again in the backward pass (training.recompute)"),
   )
     .option(
       "--profile [file]",

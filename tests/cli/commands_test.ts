@@ -146,12 +146,13 @@ describe("bench", () => {
 
   it("prints a profile and writes its trace and its results to files", async () => {
     await withFolder(async (folder) => {
-      const args = ["--batch", "2", "--steps", "2", "--reps", "1", "--warmup", "0", "--threads", "1", "--no-winograd"];
+      const small = ["--batch", "2", "--steps", "2", "--reps", "1", "--warmup", "0", "--threads", "1"];
+      const args = [...small, "--no-winograd", "--recompute"];
       const { code, out, err } = await run(folder, ["bench", ...args, "--profile", "a.json", "--json", "b.json"]);
       assertEquals(code, 0, err);
       assertEquals(namesIn(folder), ["a.json", "b.json"]);
       const result = JSON.parse(await Deno.readTextFile(`${folder}/b.json`));
-      assertEquals([result.winograd, result.threads], [false, 1]);
+      assertEquals([result.winograd, result.recompute, result.threads], [false, true, 1]);
       assertMatch(out, /^winograd +false$/m);
       assertMatch(out, /^iteration( +[\d.]+){4} %$/m);
       assertMatch(out, /^measured peaks +matrix product \d+ GFLOP\/s on one thread; copy [\d.]+ GB\/s$/m);

@@ -1,4 +1,5 @@
 import { describe, it } from "@std/testing/bdd";
+import { tinyFiles } from "../cli/support.ts";
 import { withFolder } from "../io/support.ts";
 import { killAndResume } from "./kill_runs.ts";
 
@@ -6,6 +7,9 @@ const KILLS = 5;
 
 describe("kill -9", () => {
   it(`at ${KILLS} moments, resumed each time, ends with the same bits as an uninterrupted run`, async () => {
-    await withFolder((folder) => killAndResume(folder, KILLS, 150));
+    await withFolder(async (folder) => {
+      const args = await tinyFiles(folder);
+      await killAndResume(folder, { args, kills: KILLS, iterations: 150, margin: 25, delay: 40 });
+    });
   });
 });

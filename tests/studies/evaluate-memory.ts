@@ -7,6 +7,7 @@ import { randomBits } from "../../src/random.ts";
 import { textTable } from "../../src/cli/text_table.ts";
 import { run, start } from "../cli/support.ts";
 import { withFolder } from "../io/support.ts";
+import { peakMegabytes } from "../support/peak_memory.ts";
 
 const SIZE = { height: 32, width: 32, channels: 3 };
 const ELEMENTS = SIZE.height * SIZE.width * SIZE.channels;
@@ -47,17 +48,8 @@ async function measure(folder: string, images: number): Promise<Measured> {
   const metrics = "likelihood,distances,manifold,energies";
   const child = start(folder, [...args, "--metrics", metrics, "--out", `${images}.json`]);
   const text = new Response(child.stderr).text();
-  let megabytes = 0;
-  const timer = setInterval(() => {
-    try {
-      const status = Deno.readTextFileSync(`/proc/${child.pid}/status`);
-      megabytes = Math.max(megabytes, Number(/^VmHWM:\s*(\d+) kB$/m.exec(status)?.[1] ?? 0) / 1024);
-    } catch {
-      // It has ended.
-    }
-  }, 20);
-  const [printed, { code }] = await Promise.all([new Response(child.stdout).text(), child.status]);
-  clearInterval(timer);
+  const printing = new Response(child.stdout).text();
+  const [printed, megabytes, { code }] = await Promise.all([printing, peakMegabytes(child), child.status]);
   if (code !== 0) throw new Error(`evaluate failed: ${await text}`);
   console.log(printed);
   return { images, seconds: (performance.now() - begin) / 1000, megabytes };

@@ -1,6 +1,6 @@
 /**
- * `deno task study memory [PRESET [BATCH [ROWS]]]` (default paper 4 30): what a learning iteration holds where it holds most, by the layer and op
- * that makes each temporary and the one that reads it last; numbers in layer names are left out, so that equal layers count together.
+ * `deno task study memory [PRESET [BATCH [ROWS]]] [--recompute]` (default paper 4 30): what a learning iteration holds where it holds most, by the
+ * layer and op that makes each temporary and the one that reads it last; numbers in layer names are left out, so that equal layers count together.
  */
 import { planArena, spansOf } from "../../src/compile/arena.ts";
 import type { Buffer, Instr } from "../../src/compile/lir.ts";
@@ -20,13 +20,16 @@ const place = (instr: Instr | undefined): string =>
   instr === undefined ? "?" : `${instr.op} ${instr.name.replaceAll(/\d+/g, "#")}`;
 
 export function main(args: readonly string[]): Promise<number> {
-  const [name = "paper", batch = "4", rows = "30"] = args;
+  const recompute = args.includes("--recompute");
+  const [name = "paper", batch = "4", rows = "30"] = args.filter((arg) => arg !== "--recompute");
   if (!(name in presets) || !(Number(batch) >= 1) || !(Number(rows) >= 1)) {
     console.error(`memory: expected a preset, a batch and a number of rows, found ${args.join(" ")}`);
     return Promise.resolve(2);
   }
   const { training, ...preset } = presets[name as PresetName];
-  const { graph } = learnProgram(parseConfig({ ...preset, training: { ...training, batch: Number(batch) } }));
+  const { graph } = learnProgram(
+    parseConfig({ ...preset, training: { ...training, batch: Number(batch), recompute } }),
+  );
   const lowered = lower(graph);
   const { instrs } = lowered;
   const arena = planArena(lowered);
