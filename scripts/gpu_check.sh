@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Everything that only a GPU can tell: correctness, sanitizers, speed against PyTorch. One JSON at the end.
+# Everything that only a GPU can tell: correctness, sanitizers, speed against PyTorch. One JSON, written again after each step.
 #
 #   scripts/gpu_check.sh pack [FILE]             on a machine with the network: FILE (default .gpu/pack.tar.xz) gets all that the other command needs elsewhere
 #   scripts/gpu_check.sh run [OPTIONS] [STEP…]   on a machine with a GPU; all steps, or these
 #
-# STEPs, in order: machine (compiler, products, convolutions and graphs against the host's), conformance (every op), parity (every golden case), digits (200
-# iterations on both devices), sanitizer (memcheck, racecheck, initcheck), bench (against PyTorch: eager, compiled).
+# STEPs, in order: machine (compiler, products, convolutions and graphs against the host's), parity (every golden case; networks in tf32 and bf16 too), conformance
+# (every op), bench (float32 against PyTorch: eager, compiled), bench-tf32, bench-bf16, digits (200 iterations on both devices), sanitizer (memcheck, racecheck, initcheck).
 # OPTIONS: --pack FILE (default .gpu/pack.tar.xz where it is there; without one, this repository's own build, Deno and ../shared are used), --out FOLDER (default
-# $OUT, else runs/gpu).
+# $OUT, else runs/gpu), --budget SECONDS (default 570: steps that would begin later are skipped, and what runs then is stopped).
 #
-# The machine needs an NVIDIA driver, CUDA, cuDNN 9, python3 with torch, and nothing else: no network, no Deno, no oneDNN. The exit code says whether all steps
-# passed; FOLDER/gpu.json and a log for each step say the rest.
+# The machine needs an NVIDIA driver, CUDA, cuDNN 9, python3 with torch, and nothing else: no network, no Deno, no oneDNN. FOLDER gets two files: gpu.json and log.txt. A
+# step that fails doesn't keep the others from running; the exit code says whether all of ours passed.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root="$PWD"
@@ -27,7 +27,8 @@ pack() {
   cp "$deno" "$stage/deno"
   cp "$release"/libcoopflow*.so native/build/tests/test_gpu native/build/tests/run_program "$stage/lib/"
   rm -f "$stage"/lib/*_emulated.so
-  cp -L "$(ldd "$release/libcoopflow.so" | awk '/libdnnl/ { print $3 }')" "$stage/lib/"
+  # Debian's oneDNN needs OpenCL's loader.
+  for library in $(ldd "$release/libcoopflow.so" | awk '/libdnnl|libOpenCL|libgomp/ { print $3 }'); do cp -L "$library" "$stage/lib/"; done
   # Without what only builds need, and the libraries of other systems.
   tar c -C node_modules --exclude='*cmake-js*' --exclude='*node-addon-api*' --exclude='*node-api-headers*' --exclude='*linuxmusl*' --exclude='*@types+node*' . |
     tar x -C "$stage/node_modules"
@@ -42,46 +43,67 @@ pack() {
   echo "$file: $(($(stat -c %s "$file") / 1048576)) MiB"
 }
 
-# step NAME SECONDS COMMAND…: runs it, keeps its output and how it went.
+# step NAME SECONDS COMMAND…: runs it, keeps its output and how it went. What is theirs ("peer-…") may fail.
 step() {
-  local name="$1" limit="$2" begin code
+  local name="$1" limit="$2" begin code left=$((budget - SECONDS))
   shift 2
-  echo "gpu_check: $name…"
   begin=$(date +%s.%N)
-  timeout "$limit" "$@" >"$out/$name.log" 2>&1
-  code=$?
-  printf '%s\t%s\t%s\n' "$name" "$code" "$(echo "$(date +%s.%N) $begin" | awk '{ print $1 - $2 }')" >>"$out/steps.tsv"
-  [ "$code" -eq 0 ] || { failed=1; echo "gpu_check: $name FAILED (exit code $code):"; tail -n 15 "$out/$name.log"; }
+  if [ "$left" -lt 10 ]; then
+    echo "no time is left (--budget $budget)" >"$work/$name.log"
+    code=skipped
+  else
+    echo "gpu_check: $name…"
+    timeout -k 5 "$((limit < left ? limit : left))" "$@" >"$work/$name.log" 2>&1
+    code=$?
+  fi
+  printf '%s\t%s\t%s\n' "$name" "$code" "$(echo "$(date +%s.%N) $begin" | awk '{ print $1 - $2 }')" >>"$work/steps.tsv"
+  if [ "$code" != 0 ]; then
+    [[ "$name" == peer-* ]] || failed=1
+    echo "gpu_check: $name FAILED (exit code $code):"
+    tail -n 8 "$work/$name.log"
+  fi
+  { echo "===== $name (exit code $code)"; tail -n 150 "$work/$name.log" | cut -c1-400; } >>"$out/log.txt"
+  python3 "$root/scripts/support/gpu_report.py" report "$work" "$out/gpu.json" "$commit" >"$work/report.txt" 2>&1 || { failed=1; tail -n 3 "$work/report.txt"; }
 }
 
-# Ours and PyTorch's in turn on the same machine: CONFIG BATCH.
+# Ours and PyTorch's in turn on the same machine: CONFIG BATCH PRECISION.
 bench() {
-  local label="$1-$2" peer="$home/shared/peer/torch_coopflow.py" sizes="--config $1 --batch $2 --steps 30"
-  step "bench-$label" 300 "${coopflow[@]}" bench $sizes --device cuda --reps 5 --json "$out/bench-$label.json"
-  step "peer-$label" 300 python3 "$peer" bench $sizes --device cuda --reps 5
-  step "peer-compiled-$label" 400 python3 "$peer" bench $sizes --device cuda --reps 5 --compile
+  local label="$1-$2-$3" peer="$home/shared/peer/torch_coopflow.py" sizes="--config $1 --batch $2 --steps 30 --reps 5" flag=""
+  [ "$3" = float32 ] || flag="--$3"
+  step "bench-$label" 200 "${coopflow[@]}" bench $sizes --device cuda --precision "$3" --json "$work/bench-$label.json"
+  step "peer-$label" 150 python3 "$peer" bench $sizes --device cuda $flag
+  [ "$2" = 128 ] || step "peer-compiled-$label" 120 python3 "$peer" bench $sizes --device cuda $flag --compile
 }
 
 run() {
-  local file="" steps=() all="machine conformance parity digits sanitizer bench"
+  local file="" steps=() all="machine parity conformance bench bench-tf32 bench-bf16 digits sanitizer"
   out="${OUT:-runs/gpu}"
+  budget=570
+  SECONDS=0
   while [ $# -gt 0 ]; do
     case "$1" in
       --pack) file="${2:?expected a file after --pack}"; shift 2 ;;
       --out) out="${2:?expected a folder after --out}"; shift 2 ;;
+      --budget) budget="${2:?expected seconds after --budget}"; shift 2 ;;
       *) [[ " $all " == *" $1 "* ]] || die "expected some of $all, found $1" 2; steps+=("$1"); shift ;;
     esac
   done
   [ ${#steps[@]} -gt 0 ] || read -ra steps <<<"$all"
-  command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null || die "no NVIDIA GPU: nvidia-smi finds none"
-  mkdir -p "$out"
+  mkdir -p "$out" || die "can't make $out"
   out="$(cd "$out" && pwd)"
+  work="$(mktemp -d)"
+  trap 'rm -rf "$work"' EXIT
+  failed=0
+  commit=unknown
+  : >"$work/steps.tsv"
+  : >"$out/log.txt"
   [ -n "$file" ] || { [ -f .gpu/pack.tar.xz ] && file=.gpu/pack.tar.xz; }
   if [ -n "$file" ]; then
-    home="$(mktemp -d)"
-    trap 'rm -rf "$home"' EXIT
-    tar xJf "$file" -C "$home" || die "can't unpack $file"
+    home="$work/pack"
+    mkdir "$home"
+    tar xJf "$file" -C "$home" 2>/dev/null || python3 -m tarfile -e "$file" "$home" || die "can't unpack $file"
     [ -e node_modules ] || cp -R "$home/node_modules" node_modules
+    chmod +x "$home/deno" "$home"/lib/test_gpu "$home"/lib/run_program
     deno="$home/deno"
     lib="$home/lib"
     tests="$home/lib"
@@ -98,47 +120,54 @@ run() {
     tests="$root/native/build/tests"
     commit="$(git rev-parse HEAD)"
   fi
-  export DENO_DIR="$home/deno-dir" COOPFLOW_LIBRARY="$lib/libcoopflow.so" COOPFLOW_CUDA_PLUGIN="$lib/libcoopflow_cuda.so" LD_LIBRARY_PATH="$lib:${LD_LIBRARY_PATH:-}" COOPFLOW_CACHE="$home/cache" GOMP_SPINCOUNT=2000 NO_COLOR=1
-  coopflow=("$deno" run -A --cached-only --node-modules-dir=manual --v8-flags=--max-semi-space-size=4 src/cli/main.ts)
-  failed=0
-  : >"$out/steps.tsv"
+  export DENO_DIR="$work/deno-dir" COOPFLOW_LIBRARY="$lib/libcoopflow.so" COOPFLOW_CACHE="$work/cache" GOMP_SPINCOUNT=2000 NO_COLOR=1
+  # Set from outside to try this script on the host's emulation.
+  export COOPFLOW_CUDA_PLUGIN="${COOPFLOW_CUDA_PLUGIN:-$lib/libcoopflow_cuda.so}"
+  # For our own programs only: others have libraries of their own.
+  ours=(env "LD_LIBRARY_PATH=$lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}")
+  coopflow=("${ours[@]}" "$deno" run -A --cached-only --node-modules-dir=manual --v8-flags=--max-semi-space-size=4 src/cli/main.ts)
+  step gpu 30 nvidia-smi
   for name in "${steps[@]}"; do
     case "$name" in
-      machine) step machine 300 "$tests/test_gpu" ;;
-      conformance)
-        step conformance 500 "$deno" test -A --no-check --cached-only --node-modules-dir=manual tests/conformance
-        grep -q "emulated GPU" "$out/conformance.log" && die "the tests did not find the GPU: see $out/machine.log"
+      machine) step machine 120 "${ours[@]}" "$tests/test_gpu" --expect-gpu ;;
+      parity)
+        step parity 200 "${coopflow[@]}" parity "$home/shared/golden" --device cuda
+        for precision in tf32 bf16; do step "parity-$precision" 100 "${coopflow[@]}" parity "$home/shared/golden" --device cuda --precision "$precision"; done
         ;;
-      parity) step parity 500 "${coopflow[@]}" parity "$home/shared/golden" --device cuda ;;
+      conformance) step conformance 200 "${ours[@]}" COOPFLOW_TEST_DEVICE=cuda "$deno" test -A --no-check --cached-only --node-modules-dir=manual tests/conformance ;;
+      bench)
+        step gemm 60 python3 "$home/shared/peer/torch_coopflow.py" gemm --device cuda
+        bench paper 28 float32
+        bench digits 64 float32
+        bench paper 128 float32
+        ;;
+      bench-tf32) bench paper 28 tf32 ;;
+      bench-bf16)
+        step gemm-bf16 60 python3 "$home/shared/peer/torch_coopflow.py" gemm --device cuda --bf16
+        bench paper 28 bf16
+        bench paper 128 bf16
+        ;;
       digits)
         for device in cpu cuda; do
-          rm -rf "$out/digits-$device"
-          step "digits-$device" 300 "${coopflow[@]}" train --iterations 200 --seed 1 --device "$device" --out "$out/digits-$device" --json
+          step "digits-$device" 150 "${coopflow[@]}" train --iterations 200 --seed 1 --device "$device" --out "$work/digits-$device" --json
         done
-        step digits-compare 60 python3 scripts/support/gpu_report.py compare "$out/digits-cpu.log" "$out/digits-cuda.log"
-        rm -rf "$out/digits-cpu" "$out/digits-cuda"
+        step digits-compare 60 python3 scripts/support/gpu_report.py compare "$work/digits-cpu.log" "$work/digits-cuda.log"
         ;;
       sanitizer)
         # Launch by launch, so that a finding names its kernel's. initcheck has to see what the libraries' kernels write.
-        export COOPFLOW_CUDA_SYNC=1
         for tool in memcheck racecheck initcheck; do
           own=(--kernel-name kernel_substring=cf_kernel)
           [ "$tool" = initcheck ] && own=()
-          for program in learn initialise sample density; do
-            step "$tool-$program" 300 compute-sanitizer --tool "$tool" --error-exitcode 9 "${own[@]}" "$tests/run_program" "$home/programs/$program.cfp" --device cuda
+          for program in learn sample initialise density learn-direct; do
+            precision=()
+            [ "$program" = learn-direct ] && precision=(--precision bf16)
+            step "$tool-$program" 200 "${ours[@]}" COOPFLOW_CUDA_SYNC=1 compute-sanitizer --tool "$tool" --error-exitcode 9 "${own[@]}" "$tests/run_program" "$home/programs/$program.cfp" --device cuda "${precision[@]}"
           done
         done
-        unset COOPFLOW_CUDA_SYNC
-        ;;
-      bench)
-        step gemm 120 python3 "$home/shared/peer/torch_coopflow.py" gemm --device cuda
-        bench digits 64
-        bench paper 28
-        bench paper 128
         ;;
     esac
   done
-  python3 scripts/support/gpu_report.py report "$out" "$commit" || failed=1
+  cat "$work/report.txt"
   exit "$failed"
 }
 

@@ -215,7 +215,7 @@ int check_files(int count, char** files, bool shown) {
       const cuda::LaunchList list = cuda::lower(p, {});
       cuda::check(list, p);
       if (shown) std::printf("%s", cuda::print(list, p).c_str());
-      else std::printf("%s: %zu instructions, %zu launches, %zu kernels\n", files[i], p.instrs.size(), list.launches.size(), list.kernels.size());
+      else std::printf("%s: %zu instructions, %zu launches, %zu kernels, %llu bytes of scratch\n", files[i], p.instrs.size(), list.launches.size(), list.kernels.size(), static_cast<unsigned long long>(list.scratch_bytes));
     } catch (const Error& e) {
       std::printf("%s: %s\n", files[i], e.what());
       return 1;

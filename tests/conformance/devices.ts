@@ -3,7 +3,7 @@
 import { compileGraph } from "../../src/compile/compile.ts";
 import { numel } from "../../src/graph/shape.ts";
 import { NativeError } from "../../src/errors.ts";
-import { buildInfo, Device } from "../../src/runtime/device.ts";
+import { buildInfo, Device, isDeviceName } from "../../src/runtime/device.ts";
 import { STATUS } from "../../src/runtime/library.ts";
 import { assert } from "@std/assert";
 import { onEmulatedGpu } from "../support/emulated_gpu.ts";
@@ -36,8 +36,13 @@ function openGpu(): Named {
   }
 }
 
-/** Opens one device per instruction set and thread count, and a GPU or its emulation. */
+/** Opens one device per instruction set and thread count, and a GPU or its emulation; with COOPFLOW_TEST_DEVICE only the device that it names. */
 export function openDevices(): Named[] {
+  const only = Deno.env.get("COOPFLOW_TEST_DEVICE");
+  if (only !== undefined) {
+    assert(isDeviceName(only), `COOPFLOW_TEST_DEVICE: expected a device, found ${only}`);
+    return [{ name: only, device: Device.open({ device: only }), cases: CASES }];
+  }
   return [
     ...INSTRUCTION_SETS.flatMap((isa) =>
       [1, 2].map((threads) => ({

@@ -5,9 +5,8 @@
 #include "abi/guard.h"
 #include "abi/handles.h"
 #include "abi/json.h"
-#include "cpu/backend.h"
+#include "abi/open_backend.h"
 #include "cpu/device.h"
-#include "executor/plugin.h"
 #include "program/op_table_hash.h"
 
 using namespace cf;
@@ -23,14 +22,6 @@ std::string hex(uint64_t v) {
   char buffer[24];
   std::snprintf(buffer, sizeof buffer, "%016" PRIx64, v);
   return buffer;
-}
-
-/// n of "cuda:n"; "cuda" is the first.
-uint32_t ordinal_of(const std::string& name, const char* op) {
-  if (name == "cuda") return 0;
-  const std::string digits = name.size() > 5 && name[4] == ':' ? name.substr(5) : "";
-  require(!digits.empty() && digits.size() < 4 && digits.find_first_not_of("0123456789") == std::string::npos, op, "expected the device cuda or cuda:number, found " + name);
-  return static_cast<uint32_t>(std::stoul(digits));
 }
 
 }  // namespace
@@ -59,14 +50,7 @@ int32_t cf_context_create(const char* device, int32_t threads, int32_t isa, uint
   return guarded(op, err, [&] {
     require(out != nullptr, op, "out is NULL");
     *out = 0;
-    const std::string name = name_argument(device, op);
-    const bool cuda = name.rfind("cuda", 0) == 0;
-    const uint32_t known = cuda ? CF_NO_WINOGRAD | CF_TF32 | CF_BF16 : uint32_t{CF_NO_WINOGRAD};
-    require((flags & ~known) == 0, op, "unknown flags " + std::to_string(flags) + " for the device " + name);
-    auto backend = cuda ? open_cuda(ordinal_of(name, op), flags) : nullptr;
-    require(cuda || name == "cpu", op, "expected the device cpu or cuda[:number], found " + name);
-    if (!backend) backend = cpu::make_backend(cpu::make_device(threads, isa, !(flags & CF_NO_WINOGRAD)));
-    *out = Handles::instance().add(std::make_shared<Context>(std::move(backend)));
+    *out = Handles::instance().add(std::make_shared<Context>(open_backend(name_argument(device, op), threads, isa, flags, op)));
   });
 }
 
