@@ -29,17 +29,19 @@ pack() {
   rm -f "$stage"/lib/*_emulated.so
   # Debian's oneDNN needs OpenCL's loader.
   for library in $(ldd "$release/libcoopflow.so" | awk '/libdnnl|libOpenCL|libgomp/ { print $3 }'); do cp -L "$library" "$stage/lib/"; done
-  # Without what only builds need, and the libraries of other systems.
-  tar c -C node_modules --exclude='*cmake-js*' --exclude='*node-addon-api*' --exclude='*node-api-headers*' --exclude='*linuxmusl*' --exclude='*@types+node*' . |
+  # Without what only builds, type checks and readers of pictures need, and the libraries of other systems.
+  tar c -C node_modules --exclude='*cmake-js*' --exclude='*node-addon-api*' --exclude='*node-api-headers*' --exclude='*linuxmusl*' --exclude='*@types+node*' \
+    --exclude='*sharp*' --exclude='*.d.ts' --exclude='*.d.cts' --exclude='*.d.mts' --exclude='*.map' --exclude='*.md' . |
     tar x -C "$stage/node_modules"
   "$deno" run -A scripts/support/write_programs.ts "$stage/programs" >/dev/null || die "the programs can't be written"
   for part in golden peer; do
     [ -d "../shared/$part" ] || die "expected ../shared/$part: the golden tensors and the PyTorch program"
     mkdir -p "$stage/shared" && cp -RL "../shared/$part" "$stage/shared/" && chmod -R u+w "$stage/shared/$part"
   done
+  rm -f "$stage"/shared/golden/checkpoint*  # about files, not devices
   git rev-parse HEAD >"$stage/commit"
   echo "gpu_check: compressing…" >&2
-  tar c -C "$stage" . | xz -T0 -6 >"$file" || die "can't write $file"
+  tar c -C "$stage" . | xz -T0 --x86 --lzma2=preset=6,dict=64MiB >"$file" || die "can't write $file"
   echo "$file: $(($(stat -c %s "$file") / 1048576)) MiB"
 }
 
