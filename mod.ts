@@ -121,6 +121,15 @@ export type { Pixels } from "./src/io/png.ts";
 export { encodeApng, writeApng } from "./src/io/apng.ts";
 export type { AnimationOptions } from "./src/io/apng.ts";
 
+// ---- densities of the plane
+
+export { toy2d } from "./src/coopflow/toy2d/toy2d.ts";
+export type { Toy2dOptions, Toy2dResult } from "./src/coopflow/toy2d/toy2d.ts";
+export { toy2dPicture } from "./src/coopflow/toy2d/picture.ts";
+export { densities, drawPoints } from "./src/coopflow/toy2d/densities.ts";
+export type { DensityName, PlaneDensity } from "./src/coopflow/toy2d/densities.ts";
+export type { Divergence } from "./src/coopflow/toy2d/evaluate.ts";
+
 // ---- devices
 
 export { buildInfo, Device } from "./src/runtime/device.ts";

@@ -2,6 +2,7 @@
 import type { Command, OptionValues } from "commander";
 import { METRICS } from "../coopflow/metric_names.ts";
 import { PRESET_NAMES } from "../coopflow/preset_names.ts";
+import { DEFAULT_DENSITY, DENSITY_NAMES } from "../coopflow/toy2d/densities.ts";
 import { LIBRARY_VERSION } from "../coopflow/version.ts";
 import { PRECISIONS } from "../runtime/precision.ts";
 import {
@@ -344,6 +345,25 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
     .action(async (run: string, options: OptionValues) =>
       done(await (await import("./exchange.ts")).exportCommand(run, options))
     );
+
+  devices(
+    define(
+      "toy2d",
+      "Learn a density of the plane and compare both networks with the truth",
+      "deno task toy2d --density two-moons --out two-moons.png",
+    )
+      .option("--density <name>", DENSITY_NAMES.join(", "), oneOf(...DENSITY_NAMES), DEFAULT_DENSITY)
+      .option("--noise-free", "Langevin chains without noise, as the reference's: far worse")
+      .option("--iterations <n>", "learning iterations (default: 4000)", wholeNumber(1, 0xffffffff))
+      .option("--samples <n>", "points that samples are judged by (default: 65536)", wholeNumber(1, 0xffffffff))
+      .option("--seed <n>", "seed of everything that is drawn (default: 0)", SEED)
+      .option(
+        "--out <file.png>",
+        "truth, points of it, the flow's density, the energy's, revised points, side by side",
+      )
+      .option("--json", "one line of JSON on standard output instead of the text"),
+  )
+    .action(async (options: OptionValues) => done(await (await import("./toy2d.ts")).toy2dCommand(options)));
 
   devices(
     define(

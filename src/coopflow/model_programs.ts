@@ -36,7 +36,7 @@ function scheduledOf({ langevin }: Pick<CoopFlowConfig, "langevin">): Pick<Chain
 }
 
 /** The compiled-in part of the Langevin chain. */
-export function chainConfigOf({ langevin }: CoopFlowConfig): ChainConfig {
+export function chainConfigOf({ langevin }: Pick<CoopFlowConfig, "langevin">): ChainConfig {
   const { steps, noise, metropolis, moveClamp, range } = langevin;
   return {
     steps,
@@ -52,14 +52,19 @@ function adamOf({ betas: [beta1, beta2], eps: epsilon, clipValue, decoupledDecay
   return { beta1, beta2, epsilon, decoupledDecay, ...(clipValue === "off" ? {} : { clipValue }) };
 }
 
+/** The part of a configuration that describes the optimizers. */
+interface Optimized {
+  readonly training: Pick<CoopFlowConfig["training"], "flow" | "ebm" | "averaging">;
+}
+
 /** The compiled-in part of the flow's optimizer. */
-export function flowOptimizerOf({ training: { flow, averaging } }: CoopFlowConfig): FlowOptimizerConfig {
+export function flowOptimizerOf({ training: { flow, averaging } }: Optimized): FlowOptimizerConfig {
   const { gainDecay, clipBy: clip } = flow;
   return { ...adamOf(flow), gainDecay, clip, average: averaging.flow !== "off" };
 }
 
 /** The compiled-in part of the EBM's optimizer. */
-export function energyOptimizerOf({ training: { ebm, averaging } }: CoopFlowConfig): OptimizerConfig {
+export function energyOptimizerOf({ training: { ebm, averaging } }: Optimized): OptimizerConfig {
   return { ...adamOf(ebm), average: averaging.ebm !== "off" };
 }
 

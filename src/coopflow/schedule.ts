@@ -66,8 +66,16 @@ function ofNetwork(
   };
 }
 
+/** The part of a configuration that the scalars of an iteration depend on. */
+export interface Scheduled {
+  readonly training: Pick<
+    CoopFlowConfig["training"],
+    "flow" | "ebm" | "averaging" | "iterations" | "stopOnNaN" | "thresholdFrom"
+  >;
+}
+
 /** The scalar feeds of the next iteration, all but the step size, which a schedule makes several of. */
-export function learnScalars(config: CoopFlowConfig, counters: Counters): Record<string, number> {
+export function learnScalars(config: Scheduled, counters: Counters): Record<string, number> {
   const { training } = config;
   const { flow, ebm, averaging, iterations } = training;
   return {

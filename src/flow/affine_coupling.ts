@@ -6,7 +6,7 @@ import type { Context } from "../nn/context.ts";
 import type { Params } from "../nn/params.ts";
 import { type Bijector, type Forward, type Inverse, noLogDet, type Pair } from "./bijector.ts";
 import { perImage } from "./logit.ts";
-import { CouplingNetwork, type CouplingOptions } from "./mixture_coupling.ts";
+import { type CouplingOptions, createNetwork, type ParameterNetwork } from "./mixture_coupling.ts";
 
 /**
  * Changes the first half given the second: y = (x + b)·exp(a), a ← rescale·tanh(a), log-det Σ a; additive: y = x + b, log-det 0.
@@ -14,7 +14,7 @@ import { CouplingNetwork, type CouplingOptions } from "./mixture_coupling.ts";
  */
 export class AffineCoupling implements Bijector<Pair> {
   readonly #params: Params;
-  readonly #network: CouplingNetwork;
+  readonly #network: ParameterNetwork;
   readonly #channels: number;
 
   /** @param channels C of a half */
@@ -22,7 +22,7 @@ export class AffineCoupling implements Bijector<Pair> {
     this.#params = params;
     this.#channels = channels;
     const outputs = kind === "affine" ? 2 : 1;
-    this.#network = new CouplingNetwork(params.scope("nn"), channels, { ...options, outputs, scales: outputs === 2 });
+    this.#network = createNetwork(params.scope("nn"), channels, { ...options, outputs, scales: outputs === 2 });
   }
 
   forward(ctx: Context, x: Pair, aux?: Value): Forward<Pair> {

@@ -121,11 +121,22 @@ export interface FlowSample {
   readonly logDet: Value;
 }
 
+/** A density q(x) of images that can be evaluated and drawn from. */
+export interface FlowNetwork {
+  readonly params: Params;
+  /** L, grey levels that q is a density over; 1: over the values themselves. */
+  readonly config: { readonly levels: number };
+  /** Images [N,H,W,C] → z and the log-determinant [N]; `noise` takes the place of the dequantization's draw. */
+  density(ctx: Context, x: Value, noise?: Value): { z: Value; logDet: Value };
+  /** z [N,H,W,C] → images. */
+  sample(ctx: Context, z: Value): { readonly x: Value };
+}
+
 /**
  * q(x): x ∈ [−1, 1] → (x + 1)/2 → dequantize → logit → scales → z, NHWC throughout.
  * States: `bounds` [1], `dequant_flows…`, `flows[.next…].{channels,checkers}.i…`.
  */
-export class FlowPlusPlus {
+export class FlowPlusPlus implements FlowNetwork {
   readonly config: FlowConfig;
   readonly params: Params;
   readonly #dequantizer: Dequantizer;

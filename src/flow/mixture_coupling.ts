@@ -1,16 +1,20 @@
 /** Mixture-of-logistics coupling (Ho et al.: Flow++, 2019, §3.2) and the network that parametrises it. */
-import { reshape } from "../graph/build.ts";
+import { concat, reshape } from "../graph/build.ts";
 import type { Value } from "../graph/graph.ts";
 import type { Context } from "../nn/context.ts";
 import { Rescale, WeightNormConv } from "../nn/conv.ts";
 import { type BlockOptions, ConvAttnBlock } from "../nn/conv_attn_block.ts";
 import type { Params } from "../nn/params.ts";
+import { Perceptron } from "../nn/perceptron.ts";
 import type { Bijector, Forward, Inverse, Pair } from "./bijector.ts";
 
 /** Settings of a coupling's network. */
 export interface CouplingOptions extends BlockOptions {
+  /** The network: convolutions and attention (the default), or a perceptron, the same at each pixel, without dropout. */
+  readonly network?: "convolutions" | "perceptron";
   /** Width of the network. */
   readonly channels: number;
+  /** Residual blocks of convolutions, or hidden layers of the perceptron. */
   readonly blocks: number;
   /** Logistic distributions in each mixture. */
   readonly components: number;
@@ -24,10 +28,14 @@ export interface CouplingParameters {
   readonly rescale?: Value;
 }
 
-/** Settings of {@linkcode CouplingNetwork}. */
-export interface NetworkOptions extends BlockOptions {
-  readonly channels: number;
-  readonly blocks: number;
+/** What parametrises a coupling. */
+export interface ParameterNetwork {
+  /** x [N,H,W,C] (and aux [N,H,W,A]) → what to do with each element of the other half. */
+  forward(ctx: Context, x: Value, aux?: Value): CouplingParameters;
+}
+
+/** Settings of a {@linkcode ParameterNetwork}. */
+export interface NetworkOptions extends Omit<CouplingOptions, "components"> {
   /** Numbers for each changed element. */
   readonly outputs: number;
   /** Whether one of them is a log-scale, which has gains. */
@@ -38,7 +46,7 @@ export interface NetworkOptions extends BlockOptions {
  * Weight-normed 3×3 conv (C → channels) → blocks → weight-normed 3×3 conv (channels → C·outputs).
  * Scopes `in_conv.conv`, `mid_convs.j`, `out_conv.conv`, `rescale`.
  */
-export class CouplingNetwork {
+export class CouplingNetwork implements ParameterNetwork {
   readonly #params: Params;
   readonly #in: WeightNormConv;
   readonly #blocks: readonly ConvAttnBlock[];
@@ -69,6 +77,34 @@ export class CouplingNetwork {
   }
 }
 
+/** Perceptron (C (+ A) → channels → … → C·outputs). Scopes `layers.i`, `rescale`. */
+class PerceptronNetwork implements ParameterNetwork {
+  readonly #params: Params;
+  readonly #layers: Perceptron;
+  readonly #rescale: Rescale | undefined;
+
+  constructor(params: Params, channelsIn: number, options: NetworkOptions) {
+    const { channels, blocks, outputs, scales, auxChannels = 0 } = options;
+    const hidden = Array.from({ length: blocks }, () => channels);
+    this.#params = params;
+    this.#layers = new Perceptron(params.scope("layers"), [channelsIn + auxChannels, ...hidden, channelsIn * outputs]);
+    this.#rescale = scales ? new Rescale(params.scope("rescale"), channelsIn) : undefined;
+  }
+
+  forward(_: Context, x: Value, aux?: Value): CouplingParameters {
+    return this.#params.enter(() => {
+      const raw = this.#layers.forward(aux ? concat([x, aux], -1) : x);
+      return this.#rescale ? { raw, rescale: this.#rescale.gains() } : { raw };
+    });
+  }
+}
+
+/** The network that the options ask for, its states in `params`; `channelsIn` is C, the channels of a half. */
+export function createNetwork(params: Params, channelsIn: number, options: NetworkOptions): ParameterNetwork {
+  const Network = options.network === "perceptron" ? PerceptronNetwork : CouplingNetwork;
+  return new Network(params, channelsIn, options);
+}
+
 /**
  * Changes the first half given the second: y = (logit(F(x)) + b)·exp(a), F = Σ softmax(π)ₖ σ((x − μₖ)e^{−sₖ}), a ← rescale·tanh(a), s ≥ −7;
  * log-det Σ [log F′(x) − log F − log(1 − F) + a]. The inverse solves F(x) = σ(y·e^{−a} − b), clamped to [1e-5, 1 − 1e-5].
@@ -76,7 +112,7 @@ export class CouplingNetwork {
  */
 export class MixtureCoupling implements Bijector<Pair> {
   readonly #params: Params;
-  readonly #network: CouplingNetwork;
+  readonly #network: ParameterNetwork;
   readonly #components: number;
 
   /** @param channels C of a half */
@@ -84,7 +120,7 @@ export class MixtureCoupling implements Bijector<Pair> {
     this.#params = params;
     this.#components = options.components;
     const outputs = 2 + 3 * options.components;
-    this.#network = new CouplingNetwork(params.scope("nn"), channels, { ...options, outputs, scales: true });
+    this.#network = createNetwork(params.scope("nn"), channels, { ...options, outputs, scales: true });
   }
 
   forward(ctx: Context, x: Pair, aux?: Value): Forward<Pair> {

@@ -92,6 +92,7 @@ const COMMANDS = [
   "interpolate",
   "density",
   "diagnose",
+  "toy2d",
   "import",
   "export",
   "bench",

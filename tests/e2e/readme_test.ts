@@ -47,6 +47,8 @@ describe("README", () => {
   it("names only commands and studies that are there", async () => {
     const text = await Deno.readTextFile(`${REPOSITORY}README.md`);
     const { tasks } = JSON.parse(await Deno.readTextFile(`${REPOSITORY}deno.json`));
-    for (const [, task] of text.matchAll(/deno(?:@[\d.]+)? task ([a-z]+)/g)) assertEquals(task! in tasks, true, task);
+    for (const [, task] of text.matchAll(/deno(?:@[\d.]+)? task ([a-z][a-z\d]*)/g)) {
+      assertEquals(task! in tasks, true, task);
+    }
   });
 });

@@ -6,6 +6,7 @@ import { couplingSteps } from "../../src/flow/flow_plus_plus.ts";
 import { InvConv } from "../../src/flow/inv_conv.ts";
 import { Logit } from "../../src/flow/logit.ts";
 import { type CouplingOptions, MixtureCoupling } from "../../src/flow/mixture_coupling.ts";
+import { PointFlow } from "../../src/flow/point_flow.ts";
 import { Flip, OnHalves } from "../../src/flow/reshapes.ts";
 import type { Bijector, Pair } from "../../src/flow/bijector.ts";
 import { feed } from "../../src/graph/build.ts";
@@ -61,6 +62,28 @@ const CASES: Record<string, BatteryCase> = {
   "a step with an affine coupling": {
     shapes: [HALF, HALF],
     build: pairs((p) => couplingSteps(p, 1, 2, { ...options, invConv: true, coupling: "affine" })),
+  },
+  "mixture coupling with a perceptron": {
+    shapes: [HALF, HALF],
+    aux: [2, 2, 2, 3],
+    build: pairs((p) => new MixtureCoupling(p, 2, { ...options, network: "perceptron", auxChannels: 3 })),
+  },
+  "affine coupling with a perceptron": {
+    shapes: [HALF, HALF],
+    build: pairs((p) => new AffineCoupling(p, 2, "affine", { ...options, network: "perceptron" })),
+  },
+  "a flow of points": {
+    shapes: [[4, 1, 1, 2]],
+    build: images((p) => {
+      const flow = new PointFlow(p, { steps: 2, coupling: "mixture", channels: 4, layers: 1, components: 3 });
+      return {
+        forward: (ctx, x) => {
+          const { z, logDet } = flow.density(ctx, x);
+          return { y: z, logDet };
+        },
+        inverse: (ctx, y) => flow.sample(ctx, y),
+      };
+    }),
   },
   "two steps": { shapes: [HALF, HALF], build: pairs((p) => couplingSteps(p, 2, 2, { ...options, invConv: true })) },
   "a step without 1×1 convolution": {

@@ -1,15 +1,18 @@
 /** The last part of a learning iteration: whether its updates are made, and what they assign. */
 import type { EnergyNetwork, StateStep } from "../../energy/config.ts";
+import type { FlowNetwork } from "../../flow/flow_plus_plus.ts";
 import { map, select, state } from "../../graph/build.ts";
 import { E, type Expr } from "../../graph/expr.ts";
 import type { Graph, Value } from "../../graph/graph.ts";
 import type { ParamSpec } from "../../nn/params.ts";
 import { averageName } from "../../optim/adam.ts";
-import { type Models, scalarFeed } from "./program.ts";
+import { scalarFeed } from "./program.ts";
 import { allFinite, applyUpdate, type FlowOptimizerConfig, type OptimizerConfig, type Update } from "./updates.ts";
 
 /** What is to be committed. */
-export interface Commit extends Models {
+export interface Commit {
+  readonly flow: FlowNetwork;
+  readonly energy: EnergyNetwork;
   readonly energySteps: readonly StateStep[];
   /** Root mean square of what the chain changed. */
   readonly change: Value;

@@ -1,7 +1,7 @@
 /** The two updates of a learning iteration: losses, gradients, norms and Adam steps. */
 import { grad } from "../../autodiff/grad.ts";
 import type { EnergyNetwork } from "../../energy/config.ts";
-import { type FlowPlusPlus, nll } from "../../flow/flow_plus_plus.ts";
+import { type FlowNetwork, nll } from "../../flow/flow_plus_plus.ts";
 import { add, concat, map, mul, scalar, slice, sub, sum, sumSquares } from "../../graph/build.ts";
 import { E, type Expr } from "../../graph/expr.ts";
 import type { Graph, Value } from "../../graph/graph.ts";
@@ -55,7 +55,7 @@ export interface Gradients {
 }
 
 /** Flow loss −mean log q(x), reported as `flow_nll`, and its gradients. */
-export function flowGradients(flow: FlowPlusPlus, ctx: Context, x: Value, noise: Value | undefined): Gradients {
+export function flowGradients(flow: FlowNetwork, ctx: Context, x: Value, noise: Value | undefined): Gradients {
   const { z, logDet } = flow.density(ctx, x, noise);
   const loss = nll(z, logDet, flow.config.levels);
   return { report: { flow_nll: loss }, of: grad(loss, flow.params.trainable.map((p) => p.value)) };
@@ -66,7 +66,7 @@ export function flowGradients(flow: FlowPlusPlus, ctx: Context, x: Value, noise:
  * `flow_norm_rest` beside what the gradients report.
  */
 export function flowUpdate(
-  flow: FlowPlusPlus,
+  flow: FlowNetwork,
   { report, of: gradients }: Gradients,
   optimizer: FlowOptimizerConfig,
   terms = 1,
