@@ -4,7 +4,7 @@ import type { EnergyNetwork } from "../../energy/config.ts";
 import { PointEnergy } from "../../energy/point_energy.ts";
 import { logLikelihood } from "../../flow/flow_plus_plus.ts";
 import { PointFlow } from "../../flow/point_flow.ts";
-import { clamp, concat, feed, map, mean, scalar, slice, stopGradient, sub, uniform } from "../../graph/build.ts";
+import { concat, feed, map, mean, scalar, slice, stopGradient, sub, uniform } from "../../graph/build.ts";
 import { E } from "../../graph/expr.ts";
 import { Graph, type Value } from "../../graph/graph.ts";
 import type { Shape } from "../../graph/shape.ts";
@@ -36,9 +36,10 @@ function specsOf({ flow, energy }: PointModels): ModelProgram["specs"] {
   return [...flow.params.specs, ...energy.params.specs];
 }
 
-/** Proposals of the flow; the chain's range holds for where it starts, too. */
+/** Proposals of the flow in the square. One that overflows, as few of millions do where the flow is steep, is left to the chain: it starts at 0. */
 function propose({ flow }: PointModels, z: Value): Value {
-  return clamp(flow.sample(evaluation(), z).x, SQUARE.low, SQUARE.high);
+  const { low, high } = SQUARE;
+  return map([flow.sample(evaluation(), z).x], (x) => E.select(E.isFinite(x), E.clamp(x, low, high), 0));
 }
 
 /** The Langevin chain from `start`, [n,1,1,2]; feed `step_size`. */

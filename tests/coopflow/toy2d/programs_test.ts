@@ -30,10 +30,10 @@ function run(program: ModelProgram, feeds: Record<string, ArrayLike<number>>): R
   return interpret(program.graph, { feeds, states: statesOf(program) });
 }
 
-const scalars = (change: Record<string, number> = {}): Record<string, number[]> =>
-  Object.fromEntries(
-    Object.entries({ ...learnScalars(config, FRESH), ...change }).map(([k, v]) => [k, [v]]),
-  );
+const scalars = (change: Record<string, number> = {}): Record<string, number[]> => ({
+  ...Object.fromEntries(Object.entries({ ...learnScalars(config, FRESH), ...change }).map(([k, v]) => [k, [v]])),
+  step_size: [0.3, 0.1],
+});
 
 describe("programs of points", () => {
   const program = learnPoints(config);
@@ -86,9 +86,14 @@ describe("programs of points", () => {
     const scored = run(scorePoints(config, 5), { data: feeds.data });
     assertEquals([scored.fetches.log_q!.length, scored.fetches.f!.length], [5, 5]);
     const sampling = samplePoints(config, 4);
+    const draws = { key: [1, 0, 0, 0], step_size: [0.3, 0.1] };
     assert(sampling.specs.every(({ name }) => name.startsWith("ema.")));
-    const { proposals, images } = run(sampling, { key: [1, 0, 0, 0], step_size: [0.3, 0.1] }).fetches;
+    const { proposals, images } = run(sampling, draws).fetches;
     assertEquals(images!.length, 8);
+    const broken = sampling.specs.find(({ name }) => name.endsWith("steps.0.mean"))!.name;
+    const states = { ...statesOf(sampling), [broken]: Float64Array.of(Infinity, 0) };
+    const { fetches } = interpret(sampling.graph, { feeds: draws, states });
+    assert(fetches.proposals!.every((v) => Number.isFinite(v)));
     assert(images!.every((v, i) => Math.abs(v) <= 4 && v !== proposals![i]));
   });
 });
