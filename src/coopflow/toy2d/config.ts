@@ -36,6 +36,7 @@ export function toy2dConfig(
     training: {
       batch: 384,
       iterations,
+      stopOnNaN: false,
       flow: { lr: 1e-2, clip: 5, warmUp: 50, schedule: "cosine" },
       ebm: { lr: 2e-3, betas: [0.9, 0.99], clip: 5, warmUp: 50, schedule: "cosine" },
       averaging: { flow: 0.998, ebm: 0.998 },

@@ -66,6 +66,8 @@ export interface Toy2dResult {
 
 /** Points that activation norms are initialised from. */
 const INITIALISATION = 4096;
+/** Iterations in a row with a value that is not finite, each of which is skipped, before learning gives up. */
+const PATIENCE = 20;
 /** Points per call when a model is judged. */
 const PART = 4096;
 
@@ -73,7 +75,7 @@ const PART = 4096;
  * Learns a density of the plane and compares both networks with it.
  *
  * @throws {UsageError} for options out of range
- * @throws {CoopFlowError} if learning meets a value that is not finite
+ * @throws {CoopFlowError} if learning meets nothing but values that are not finite
  * @throws {CancelledError} if the signal is given
  */
 export async function toy2d(name: DensityName, options: Toy2dOptions = {}): Promise<Toy2dResult> {
@@ -128,6 +130,7 @@ class PointModel {
     const program = await loadGraph(device, graph);
     const { training, wide } = this.#config;
     const { batch, iterations } = training;
+    let broken = 0;
     let counters: Counters = { ...FRESH, initialised: true };
     for (let i = 0; i < iterations; i++) {
       const feeds = {
@@ -137,9 +140,12 @@ class PointModel {
         ...learnScalars(this.#config, counters),
       };
       const fetches = await this.#run(program, feeds);
-      const broken = await firstNotFinite(fetches, () => this.#engine.watch(program, feeds, this.#signal));
-      if (broken !== undefined) {
-        throw new CoopFlowError(`iteration ${i + 1}: expected finite values, found that ${broken}; try another seed`);
+      broken = fetches["finite"]?.[0] === 1 ? 0 : broken + 1;
+      if (broken === PATIENCE) {
+        const what = await firstNotFinite(fetches, () => this.#engine.watch(program, feeds, this.#signal));
+        throw new CoopFlowError(
+          `iterations ${i + 2 - PATIENCE} to ${i + 1}: expected finite values, found that ${what}; try another seed`,
+        );
       }
       counters = nextCounters(counters, fetches);
       onIteration?.(i + 1, iterations);
