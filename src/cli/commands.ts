@@ -353,7 +353,7 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
       "deno task toy2d --density two-moons --out two-moons.png",
     )
       .option("--density <name>", DENSITY_NAMES.join(", "), oneOf(...DENSITY_NAMES), DEFAULT_DENSITY)
-      .option("--noise-free", "Langevin chains without noise, as the reference's: far worse")
+      .option("--noise-free", "Langevin chains without noise, as the reference's")
       .option("--iterations <n>", "learning iterations (default: 4000)", wholeNumber(1, 0xffffffff))
       .option("--samples <n>", "points that samples are judged by (default: 65536)", wholeNumber(1, 0xffffffff))
       .option("--seed <n>", "seed of everything that is drawn (default: 0)", SEED)
