@@ -103,9 +103,10 @@ describe("a disk that becomes full", () => {
       for (const name of [...names.map((image) => `images/${image}`), "a.safetensors"]) {
         assertEquals(await Deno.readFile(`${folder}/disk/${name}`), await Deno.readFile(`${folder}/${name}`));
       }
-      // What had been written was not written again, but for the last, which may have been about to be.
+      // What had been written was not written again, but for the last: 16 are written at a time, and those behind the first
+      // that is missing count as missing.
       const after = await Promise.all(kept.map((name) => Deno.stat(`${folder}/disk/images/${name}`)));
-      assertEquals(after.map(({ mtime }) => mtime).slice(0, -1), before.map(({ mtime }) => mtime).slice(0, -1));
+      assertEquals(after.map(({ mtime }) => mtime).slice(0, -16), before.map(({ mtime }) => mtime).slice(0, -16));
     });
   });
 
