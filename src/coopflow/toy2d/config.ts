@@ -8,7 +8,7 @@ import { SQUARE } from "./densities.ts";
 export interface Toy2dConfig {
   readonly flow: PointFlowConfig;
   readonly energy: PointEnergyConfig;
-  /** Long steps carry points from mode to mode, short ones at the end make the chain nearly exact. */
+  /** Long steps carry points from mode to mode, short ones at the end are accepted where the density is sharp. */
   readonly langevin: CoopFlowConfig["langevin"];
   /** `batch`: chains that start from proposals; the flow learns from these alone. */
   readonly training: CoopFlowConfig["training"];
@@ -30,6 +30,8 @@ export function toy2dConfig(
       schedule: "geometric",
       scheduleEnd: 0.25,
       noise,
+      // Sharp densities make energies too steep for steps this long: moves that would not be exact are refused.
+      metropolis: noise,
       moveClamp: "off",
       range: [SQUARE.low, SQUARE.high],
     },
