@@ -4,10 +4,11 @@ import { assert } from "@std/assert";
 import { afterAll, beforeAll, describe, it } from "@std/testing/bdd";
 import fc from "fast-check";
 import { compileGraph } from "../../src/compile/compile.ts";
-import { apply, EXPR_OPS, type ExprOp } from "../../src/graph/expr.ts";
+import * as b from "../../src/graph/build.ts";
+import { apply, E, type Expr, EXPR_OPS, type ExprOp } from "../../src/graph/expr.ts";
 import { numel } from "../../src/graph/shape.ts";
 import { randomGraphs } from "../support/random_graphs.ts";
-import { inputs, single } from "./case.ts";
+import { Builder, inputs, single } from "./case.ts";
 import { CASES, checkCase, type Named, openDevices, runOn } from "./devices.ts";
 import { Dice } from "./dice.ts";
 
@@ -120,6 +121,24 @@ describe("expression conformance", () => {
       }
     });
   }
+
+  it("x·σ(x) and its slope, in every combination that the CPU fuses or must not: within 2e-6", async () => {
+    const sigma = (x: Expr): Expr => E.sigmoid(x);
+    const slope = (x: Expr): Expr => E.add(sigma(x), E.mul(E.swish(x), E.sub(1, sigma(x))));
+    const values: readonly ((x: Expr) => Expr)[] = [
+      E.swish,
+      slope,
+      (x) => E.square(E.swish(x)),
+      sigma,
+      (x) => E.sub(1, sigma(x)),
+    ];
+    for (let chosen = 1; chosen < 1 << values.length; chosen++) {
+      const c = new Builder(new Dice("swish", chosen));
+      const x = c.feed([[1, 15, 17, 300][chosen % 4]!]);
+      const wanted = values.filter((_, i) => (chosen >> i) % 2 === 1);
+      await checkCase(devices, c.fetch(...wanted.map((value) => b.map([x], value))), 2e-6, `combination ${chosen}`);
+    }
+  });
 
   it("random graphs: within 2e-5 (chains of well-conditioned float32 operations)", async () => {
     const graphs = fc.sample(randomGraphs(), { numRuns: 150, seed: 3 });
