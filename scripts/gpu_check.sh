@@ -5,7 +5,8 @@
 #   scripts/gpu_check.sh run [OPTIONS] [STEP…]   on a machine with a GPU; all steps, or these
 #
 # STEPs, in order: machine (compiler, products, convolutions and graphs against the host's), parity (every golden case; networks in tf32 and bf16 too), conformance
-# (every op), bench (float32 against PyTorch: eager, compiled), bench-tf32, bench-bf16, digits (200 iterations on both devices), sanitizer (memcheck, racecheck, initcheck).
+# (every op), digits (200 iterations on both devices), bench (float32 against PyTorch), bench-tf32, bench-bf16, sanitizer (memcheck, racecheck, initcheck), compiled
+# (PyTorch's compiled program).
 # OPTIONS: --pack FILE (default .gpu/pack.tar.xz where it is there; without one, this repository's own build, Deno and ../shared are used), --out FOLDER (default
 # $OUT, else runs/gpu), --budget SECONDS (default 570: steps that would begin later are skipped, and what runs then is stopped).
 #
@@ -45,11 +46,11 @@ pack() {
   echo "$file: $(($(stat -c %s "$file") / 1048576)) MiB"
 }
 
-# step NAME SECONDS COMMAND…: runs it, keeps its output and how it went. What is theirs ("peer-…") may fail.
-step() {
-  local name="$1" limit="$2" begin code left=$((budget - SECONDS))
+# begin NAME SECONDS COMMAND…: runs it, keeps its output, exit code and duration.
+begin() {
+  local name="$1" limit="$2" started code left=$((budget - SECONDS))
   shift 2
-  begin=$(date +%s.%N)
+  started=$(date +%s.%N)
   if [ "$left" -lt 10 ]; then
     echo "no time is left (--budget $budget)" >"$work/$name.log"
     code=skipped
@@ -58,7 +59,14 @@ step() {
     timeout -k 5 "$((limit < left ? limit : left))" "$@" >"$work/$name.log" 2>&1
     code=$?
   fi
-  printf '%s\t%s\t%s\n' "$name" "$code" "$(echo "$(date +%s.%N) $begin" | awk '{ print $1 - $2 }')" >>"$work/steps.tsv"
+  printf '%s\t%s\t%s\n' "$name" "$code" "$(echo "$(date +%s.%N) $started" | awk '{ print $1 - $2 }')" >"$work/$name.step"
+}
+
+# end NAME: notes how it went, and writes the report again. What is theirs ("peer-…") may fail.
+end() {
+  local name="$1" code
+  code="$(cut -f2 "$work/$name.step")"
+  cat "$work/$name.step" >>"$work/steps.tsv"
   if [ "$code" != 0 ]; then
     [[ "$name" == peer-* ]] || failed=1
     echo "gpu_check: $name FAILED (exit code $code):"
@@ -68,17 +76,46 @@ step() {
   python3 "$root/scripts/support/gpu_report.py" report "$work" "$out/gpu.json" "$commit" >"$work/report.txt" 2>&1 || { failed=1; tail -n 3 "$work/report.txt"; }
 }
 
+step() {
+  begin "$@"
+  end "$1"
+}
+
 # Ours and PyTorch's in turn on the same machine: CONFIG BATCH PRECISION.
 bench() {
-  local label="$1-$2-$3" peer="$home/shared/peer/torch_coopflow.py" sizes="--config $1 --batch $2 --steps 30 --reps 5" flag=""
+  local label="$1-$2-$3" peer="$home/shared/peer/torch_coopflow.py" sizes="--config $1 --batch $2 --steps 30 --reps 3" flag=""
   [ "$3" = float32 ] || flag="--$3"
   step "bench-$label" 200 "${coopflow[@]}" bench $sizes --device cuda --precision "$3" --json "$work/bench-$label.json"
   step "peer-$label" 150 python3 "$peer" bench $sizes --device cuda $flag
-  [ "$2" = 128 ] || step "peer-compiled-$label" 120 python3 "$peer" bench $sizes --device cuda $flag --compile
+}
+
+# PyTorch's compiled program, against what "bench" measured.
+compiled() {
+  local flag=""
+  [ "$3" = float32 ] || flag="--$3"
+  step "peer-compiled-$1-$2-$3" 150 python3 "$home/shared/peer/torch_coopflow.py" bench --config "$1" --batch "$2" --steps 30 --reps 3 --device cuda $flag --compile
+}
+
+# Our kernels of the programs under compute-sanitizer. All at once: most of the time goes into instrumenting kernels on the host, one process on one core.
+sanitizer() {
+  local tool program names=()
+  for tool in memcheck racecheck initcheck; do
+    # Launch by launch, so that a finding names its kernel's. initcheck has to see what the libraries' kernels write.
+    local own=(--kernel-name kernel_substring=cf_kernel)
+    [ "$tool" = initcheck ] && own=()
+    for program in learn sample initialise density learn-direct; do
+      local precision=()
+      [ "$program" = learn-direct ] && precision=(--precision bf16)
+      names+=("$tool-$program")
+      begin "$tool-$program" "$1" "${ours[@]}" COOPFLOW_CUDA_SYNC=1 compute-sanitizer --tool "$tool" --error-exitcode 9 "${own[@]}" "$tests/run_program" "$home/programs/$program.cfp" --device cuda "${precision[@]}" &
+    done
+  done
+  wait
+  for program in "${names[@]}"; do end "$program"; done
 }
 
 run() {
-  local file="" steps=() all="machine parity conformance bench bench-tf32 bench-bf16 digits sanitizer"
+  local file="" steps=() all="machine parity conformance digits bench bench-tf32 bench-bf16 sanitizer compiled"
   out="${OUT:-runs/gpu}"
   budget=570
   SECONDS=0
@@ -147,7 +184,11 @@ run() {
       bench-bf16)
         step gemm-bf16 60 python3 "$home/shared/peer/torch_coopflow.py" gemm --device cuda --bf16
         bench paper 28 bf16
-        bench paper 128 bf16
+        ;;
+      compiled)
+        compiled digits 64 float32
+        compiled paper 28 float32
+        compiled paper 28 bf16
         ;;
       digits)
         for device in cpu cuda; do
@@ -155,18 +196,7 @@ run() {
         done
         step digits-compare 60 python3 scripts/support/gpu_report.py compare "$work/digits-cpu.log" "$work/digits-cuda.log"
         ;;
-      sanitizer)
-        # Launch by launch, so that a finding names its kernel's. initcheck has to see what the libraries' kernels write.
-        for tool in memcheck racecheck initcheck; do
-          own=(--kernel-name kernel_substring=cf_kernel)
-          [ "$tool" = initcheck ] && own=()
-          for program in learn sample initialise density learn-direct; do
-            precision=()
-            [ "$program" = learn-direct ] && precision=(--precision bf16)
-            step "$tool-$program" 200 "${ours[@]}" COOPFLOW_CUDA_SYNC=1 compute-sanitizer --tool "$tool" --error-exitcode 9 "${own[@]}" "$tests/run_program" "$home/programs/$program.cfp" --device cuda "${precision[@]}"
-          done
-        done
-        ;;
+      sanitizer) sanitizer 300 ;;
     esac
   done
   cat "$work/report.txt"
