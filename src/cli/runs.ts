@@ -1,6 +1,7 @@
 /** `coopflow runs`. */
 import { stat } from "node:fs/promises";
 import { UsageError } from "../errors.ts";
+import type { Measured } from "../coopflow/metric_names.ts";
 import { listRuns, type RunSummary, type UnreadableRun } from "../coopflow/runs.ts";
 import { duration } from "./progress.ts";
 import { textTable } from "./text_table.ts";
@@ -11,7 +12,12 @@ export interface RunsCommandOptions {
 }
 
 /** What is measured on held-out images. */
-const NAMES = { frechet: "Fréchet", bitsPerDim: "bits/dim" } as const;
+const NAMES: Readonly<Record<Measured, string>> = {
+  frechet: "Fréchet",
+  digitFid: "digit-FID",
+  fid: "FID",
+  bitsPerDim: "bits/dim",
+};
 
 /** Where `train` puts runs. */
 const RUNS = "runs";

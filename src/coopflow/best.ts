@@ -1,48 +1,58 @@
 /** The best checkpoint of a run by what is measured on held-out images, and when there is no hope of a better one. */
 import { join } from "node:path";
 import { ConfigError, UsageError } from "../errors.ts";
-import type { Split } from "../data/dataset.ts";
+import type { Dataset, Split } from "../data/dataset.ts";
 import { readAll } from "../data/dataset.ts";
 import { appendJsonLine, cutJsonLines } from "../io/json_lines.ts";
-import { pixelFrechetDistance, pixelMomentsOf } from "../metrics/pixel_frechet.ts";
 import type { CoopFlowConfig } from "./config.ts";
 import type { MeasurementEvent } from "./events.ts";
 import { bestOf, type Measurement, measurementsPath, readMeasurements } from "./measurements.ts";
+import type { Measured } from "./metric_names.ts";
 import type { CoopFlow } from "./model.ts";
-import { isMeasurable } from "./report.ts";
 import type { RunDirectory } from "./run_directory.ts";
+import { SampleDistance } from "./sample_distance.ts";
 
 /** Keeps `checkpoints/best.safetensors` and `measurements.jsonl` of a run. */
 export class BestKeeper {
   readonly #run: RunDirectory;
   readonly #settings: CoopFlowConfig["training"]["best"];
-  readonly #data: Split;
-  #measured: readonly Measurement[] = [];
+  readonly #valueOf: Valuation | undefined;
+  #measured: readonly Measurement[];
 
-  private constructor(run: RunDirectory, config: CoopFlowConfig, data: Split) {
+  private constructor(
+    run: RunDirectory,
+    { training: { best } }: CoopFlowConfig,
+    valueOf: Valuation | undefined,
+    measured: readonly Measurement[],
+  ) {
     this.#run = run;
-    this.#settings = config.training.best;
-    this.#data = data;
+    this.#settings = best;
+    this.#valueOf = valueOf;
+    this.#measured = measured;
   }
 
   /**
    * Takes up what was measured up to `iteration`; later measurements are taken back.
    *
+   * @param threads for feature networks
    * @throws {ConfigError} if the data can't be measured as the configuration says
+   * @throws {DataError} if the feature network can't be used
    */
-  static async open(run: RunDirectory, config: CoopFlowConfig, data: Split, iteration: number): Promise<BestKeeper> {
-    const keeper = new BestKeeper(run, config, data);
+  static async open(
+    run: RunDirectory,
+    config: CoopFlowConfig,
+    data: Split,
+    { iteration, threads }: { readonly iteration: number; readonly threads: number },
+  ): Promise<BestKeeper> {
     const { metric } = config.training.best;
-    if (metric === "off") return keeper;
+    if (metric === "off") return new BestKeeper(run, config, undefined, []);
     if (data.heldout === undefined) {
       throw new ConfigError("training.best.metric", `expected off for data without held-out images, found ${metric}`);
     }
-    if (metric === "frechet" && !isMeasurable(data.heldout)) {
-      throw new ConfigError("training.best.metric", "expected off or bitsPerDim for images this large, found frechet");
-    }
+    const valueOf = await valuation({ ...config.training.best, metric }, data.heldout, threads);
     await cutJsonLines(measurementsPath(run.path), iteration);
-    keeper.#measured = (await readMeasurements(run.path)).filter((found) => found.metric === metric);
-    return keeper;
+    const measured = (await readMeasurements(run.path)).filter((found) => found.metric === metric);
+    return new BestKeeper(run, config, valueOf, measured);
   }
 
   /** Whether this iteration's model is to be measured, and has not been. */
@@ -64,7 +74,9 @@ export class BestKeeper {
   async measure(model: CoopFlow, signal: AbortSignal | undefined): Promise<MeasurementEvent> {
     const { iteration } = model.counters;
     const { metric } = this.#settings;
-    if (metric === "off") throw new UsageError("training.best.metric: expected frechet or bitsPerDim, found off");
+    if (metric === "off" || this.#valueOf === undefined) {
+      throw new UsageError("training.best.metric: expected something to measure, found off");
+    }
     const value = await this.#valueOf(model, signal);
     const isBest = value < (bestOf(this.#measured)?.value ?? Infinity);
     // First the checkpoint: measurements tell of nothing that is not there.
@@ -73,17 +85,26 @@ export class BestKeeper {
     this.#measured = [...this.#measured, { iteration, metric, value }];
     return { type: "measurement", iteration, metric, value, isBest };
   }
+}
 
-  async #valueOf(model: CoopFlow, signal: AbortSignal | undefined): Promise<number> {
-    const { heldout } = this.#data;
-    if (heldout === undefined) return NaN;
-    const cancel = signal === undefined ? {} : { signal };
-    const { metric, images: count } = this.#settings;
-    if (metric === "frechet") {
-      const { images } = await model.sample(count, cancel);
-      return pixelFrechetDistance(images, count, pixelMomentsOf(heldout));
-    }
-    const { bitsPerDim } = await model.density(readAll(heldout), cancel);
-    return bitsPerDim.reduce((sum, bits) => sum + bits, 0) / bitsPerDim.length;
+/** What is measured of a model, less being better. */
+type Valuation = (model: CoopFlow, signal: AbortSignal | undefined) => Promise<number>;
+
+async function valuation(
+  { metric, features, images }: {
+    readonly metric: Measured;
+    readonly features: string;
+    readonly images: number;
+  },
+  heldout: Dataset,
+  threads: number,
+): Promise<Valuation> {
+  if (metric === "bitsPerDim") {
+    return async (model, signal) => {
+      const { bitsPerDim } = await model.density(readAll(heldout), signal === undefined ? {} : { signal });
+      return bitsPerDim.reduce((sum, bits) => sum + bits, 0) / bitsPerDim.length;
+    };
   }
+  const distance = await SampleDistance.open({ metric, features }, heldout, threads);
+  return (model, signal) => distance.of(model, images, signal);
 }

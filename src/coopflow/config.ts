@@ -6,6 +6,7 @@ import { STEP_SCHEDULES } from "../energy/step_sizes.ts";
 import { ConfigError } from "../errors.ts";
 import { checkFlowConfig, COUPLINGS, FLOW_DEFAULTS, type FlowConfig } from "../flow/config.ts";
 import { PRECISIONS } from "../runtime/precision.ts";
+import { MEASURED } from "./metric_names.ts";
 import { configErrorOf } from "./config_errors.ts";
 
 const OFF = z.literal("off");
@@ -127,11 +128,12 @@ const TRAINING = z.strictObject({
   recompute: z.boolean().default(false)
     .describe("Compute the insides of coupling layers again in the backward pass: less memory, more time"),
   best: z.strictObject({
-    metric: z.enum(["off", "frechet", "bitsPerDim"]).default("off").describe(
-      "What the checkpoint best.safetensors has least of, on held-out images: pixel Fréchet distance or the flow's bits/dim",
+    metric: z.enum(["off", ...MEASURED]).default("off").describe(
+      "What the checkpoint best.safetensors has least of, on held-out images: Fréchet distance of pixels, of the built-in digit network's features or of those of a network of yours, or the flow's bits/dim",
     ),
+    features: z.string().min(1).default("off").describe("Metric fid: the network, FILE.onnx; FID with Inception"),
     every: count(1).default(500).describe("Iterations between measurements"),
-    images: count(2).default(500).describe("Metric frechet: images that are drawn"),
+    images: count(2).default(500).describe("Fréchet distances: images that are drawn"),
     patience: z.union([count(1), OFF]).default("off")
       .describe("Training ends after so many measurements in a row without a new best, or off"),
   }).prefault({}),
@@ -212,7 +214,14 @@ function checkPhase({ training: { phase, chains, flowFrom, flowEvery, best, accu
   if (chains === "persistent" && accumulate > 1) {
     throw new ConfigError("training.accumulate", `expected 1 with persistent chains, found ${accumulate}`);
   }
-  expect(phase !== "ebm" || best.metric !== "bitsPerDim", "best.metric", "off or frechet", best.metric);
+  expect(phase !== "ebm" || best.metric !== "bitsPerDim", "best.metric", "off, frechet, digitFid or fid", best.metric);
+  if ((best.metric === "fid") !== (best.features !== "off")) {
+    const expected = best.metric === "fid" ? "FILE.onnx" : "off";
+    throw new ConfigError(
+      "training.best.features",
+      `expected ${expected} with training.best.metric ${best.metric}, found ${best.features}`,
+    );
+  }
   if (best.metric === "off" && best.patience !== "off") {
     throw new ConfigError(
       "training.best.patience",

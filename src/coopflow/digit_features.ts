@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { compileGraph } from "../compile/compile.ts";
+import type { ImageSize } from "../data/dataset.ts";
 import { DataError } from "../errors.ts";
 import { avgPool2, feed, reshape, swish } from "../graph/build.ts";
 import { Graph, type Value } from "../graph/graph.ts";
@@ -20,6 +21,12 @@ export const DIGITS = 10;
 /** d, the width of the layer that features are taken from. */
 export const DIGIT_FEATURES = 48;
 const NAME = "digit network";
+
+/** Whether the network takes images of this size. */
+export function isDigits({ height, width, channels }: ImageSize): boolean {
+  return height === SIDE && width === SIDE && channels === 1;
+}
+
 /** A number that features are multiplied by, so that those of the training digits have a mean variance of 1. */
 export const SCALE = "scale";
 /** Images of one run. */

@@ -1,6 +1,7 @@
 /** What learning tells of itself as it goes. */
 import type { DeviceInfo } from "../runtime/device.ts";
 import type { Profile } from "../runtime/program.ts";
+import type { Measured } from "./metric_names.ts";
 
 /** Numbers of one learning iteration. Norms are those before clipping. NaN: the phase of training has no such thing. */
 export interface IterationMetrics {
@@ -110,7 +111,7 @@ export interface SamplesEvent {
 export interface MeasurementEvent {
   readonly type: "measurement";
   readonly iteration: number;
-  readonly metric: "frechet" | "bitsPerDim";
+  readonly metric: Measured;
   readonly value: number;
   /** Whether there was none as good before. */
   readonly isBest: boolean;

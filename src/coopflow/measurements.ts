@@ -4,12 +4,12 @@ import { join } from "node:path";
 import { DataError } from "../errors.ts";
 import { parsedLine } from "../io/json_lines.ts";
 import { systemCode, systemReason } from "../io/system_error.ts";
-import type { MeasurementEvent } from "./events.ts";
+import { MEASURED, type Measured } from "./metric_names.ts";
 
 /** One measurement; the smaller the value, the better. */
 export interface Measurement {
   readonly iteration: number;
-  readonly metric: MeasurementEvent["metric"];
+  readonly metric: Measured;
   readonly value: number;
 }
 
@@ -33,7 +33,8 @@ export async function readMeasurements(run: string): Promise<Measurement[]> {
   return text.split("\n").flatMap((line) => {
     const { iteration, metric, value } = parsedLine(line) ?? {};
     if (typeof iteration !== "number" || typeof value !== "number") return [];
-    return metric === "frechet" || metric === "bitsPerDim" ? [{ iteration, metric, value }] : [];
+    const known = MEASURED.find((name) => name === metric);
+    return known === undefined ? [] : [{ iteration, metric: known, value }];
   });
 }
 

@@ -62,7 +62,10 @@ async function* learn(options: TrainOptions): AsyncGenerator<TrainEvent, void, v
   const { iterations } = config.training;
   let saved = began.savedAt;
   for (const message of began.notices) yield { type: "notice", message };
-  const best = await BestKeeper.open(run, config, data, model.counters.iteration);
+  const best = await BestKeeper.open(run, config, data, {
+    iteration: model.counters.iteration,
+    threads: model.device.threads,
+  });
   const isOver = (): boolean => model.counters.iteration >= iterations || best.isExhausted;
   if (isOver() && model.counters.initialised && await run.has("report.json")) {
     yield { type: "finished", iteration: model.counters.iteration };
