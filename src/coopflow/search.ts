@@ -106,8 +106,9 @@ export async function search(
   const { height, width, channels } = config.data;
   const step_size = stepSizes(config.langevin, config.langevin.stepSize);
   const count = targets.length / values;
-  // A second size is worth compiling: what fills a batch up costs as much as an image.
-  const batch = Math.min(config.training.batch, count);
+  // Shared out evenly: what fills a batch up costs as much as an image.
+  const batches = Math.ceil(count / config.training.batch);
+  const batch = Math.ceil(count / batches);
   const { averaged, name } = parameters(config, options.liveParameters);
   const masked = task.mask !== undefined;
   const counted = masked ? task.mask.reduce((sum, v) => sum + v, 0) / channels : size;
@@ -119,7 +120,6 @@ export async function search(
   const out = { starts: new Float32Array(targets.length), images: new Float32Array(targets.length) };
   const errors = new Float32Array(count);
   const mask = masked ? { mask: repeated(task.mask, batch) } : {};
-  const batches = Math.ceil(count / batch);
   const last = task.beforeLast ? iterations - 1 : iterations;
   for (let b = 0; b < batches; b++) {
     const first = b * batch * values;
