@@ -174,7 +174,7 @@ export async function main(args: readonly string[]): Promise<number> {
   const { iterations = 0, seeds = 0, threads = 0, "at-once": atOnce = 0 } = Object.fromEntries(numbers);
   const settings: Settings = { folder: resolve(positionals[0] ?? "runs/ablation"), iterations, threads };
   await Deno.mkdir(settings.folder, { recursive: true });
-  const jobs = Array.from({ length: seeds }, (_, seed) => VARIANTS.map((variant) => ({ variant, seed }))).flat();
+  const jobs = VARIANTS.flatMap((variant) => Array.from({ length: seeds }, (_, seed) => ({ variant, seed })));
   const found = new Map<string, Outcome[]>(VARIANTS.map(({ name }) => [name, []]));
   const queue = jobs.values();
   const worker = async (): Promise<void> => {
