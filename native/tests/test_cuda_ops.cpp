@@ -273,6 +273,22 @@ void convolutions(const Reduced& reduced) {
   if (reduced.precision != Precision::float32) CHECK(job.worst > reduced.convolution / 10);
 }
 
+/// Few input channels, many output channels, rows longer than what one thread makes of them.
+void few_channels() {
+  Job job;
+  Random random(25);
+  const auto dense = [&](const std::vector<uint32_t>& dims) { return place(job.p, dims, {0, 1, 2, 3}, 0, 1, 0); };
+  for (const uint32_t o : {4u, 8u, 20u, 64u, 96u, 128u, 130u, 132u, 160u})
+    for (uint32_t i = 1; i <= 6; ++i) {
+      const uint32_t k = 1 + random() % 3, padding = k == 1 ? 1 : random() % k, n = 1 + random() % 3, h = 3 + random() % 3, w = 3 + random() % 32;
+      const uint32_t oh = h + 2 * padding - k + 1, ow = w + 2 * padding - k + 1;
+      const std::vector<uint32_t> x{n, h, w, i}, y{n, oh, ow, o}, weights{o, i, k, k}, attrs{1, padding, 0, o, i, k, k, 0};
+      job.add(Op::conv, {dense(x), dense(weights)}, {dense(y)}, attrs, 1e-5);
+      job.add(Op::conv_data_grad, {dense(y), dense(weights)}, {dense(x)}, attrs, 5e-5);
+    }
+  job.run("few channels", -1, 1);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -283,5 +299,6 @@ int main(int argc, char** argv) {
   maxima_of_nan();
   draws();
   for (const Reduced& reduced : {kExact, kTf32, kBf16}) products(reduced), convolutions(reduced);
+  few_channels();
   return check::finish("test_cuda_ops");
 }

@@ -135,6 +135,12 @@ void lower_winograd_weights(Lowering&);
 void lower_winograd_conv(Lowering&, const ConvOperands&);
 void lower_winograd_data_grad(Lowering&, const ConvOperands&);
 void lower_winograd_weight_grad(Lowering&, const ConvOperands&);
+/// Whether a convolution has few enough input channels for kernels of its own (lower/few_channels.cpp), which make no more than the sums: bias and epilogue follow.
+bool few_channels(const ConvShape&);
+bool few_channels_data_grad(const ConvShape&);
+void add_few_channels(Lowering&, const ConvShape&, const Place& x, const Place& w, const Place& y);
+/// `dy` is read 16 bytes at a time.
+void add_few_channels_data_grad(Lowering&, const ConvShape&, const Place& dy, const Place& w, const Place& dx);
 void lower_random(Lowering&);
 void lower_layer_norm(Lowering&);
 void lower_layer_norm_grad(Lowering&);

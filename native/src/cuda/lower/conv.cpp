@@ -1,4 +1,5 @@
-// Convolutions that don't go through Winograd's transforms: 1×1 ones are products, the others are cuDNN's with weights ordered [O, kh, kw, I].
+// Convolutions that don't go through Winograd's transforms: 1×1 ones are products, those of few input channels have kernels of their own, the others are cuDNN's
+// with weights ordered [O, kh, kw, I].
 // In bfloat16 precision cuDNN gets operands that were rounded to it, and gives results rounded to it; the sums are float32.
 #include <utility>
 
@@ -49,6 +50,9 @@ Dense images(Lowering& l, const Tensor& t, const std::vector<uint32_t>& dims, bo
   add_copy(l, "round", l.window(t), rounded.window());
   return rounded;
 }
+
+/// Whether `t` can be read 16 bytes at a time where `staged` says that it is.
+bool staged_aligned(const Lowering& l, const Tensor& t) { return l.moves(t) || !t.dense() || t.offset % 4 == 0; }
 
 /// Weights in the order that cuDNN wants.
 Dense reordered(Lowering& l, const ConvShape& s, const Tensor& w, const std::vector<uint32_t>& dims, bool bf16) {
@@ -112,6 +116,11 @@ void lower_conv(Lowering& l) {
     add_product(l, "conv", p, whole(x, in), whole(weights, w), whole(raw, out));
     return add_epilogue(l, raw, out, nullptr, c.own_inputs(), kConvAttrs);
   }
+  if (few_channels(s)) {
+    const Place x = l.staged(*c.x), weights = l.staged(*c.w), raw = raw_result(l, out);
+    add_few_channels(l, s, x, weights, raw);
+    return add_epilogue(l, raw, out, c.bias, c.own_inputs(), kConvAttrs);
+  }
   const bool bf16 = rounds(l, s);
   const Dense x = images(l, *c.x, in, bf16), weights = reordered(l, s, *c.w, w, bf16), y = raw(l, out, bf16);
   add_convolution(l, s, Convolution::Kind::forward, x, weights, y);
@@ -128,6 +137,11 @@ void lower_conv_data_grad(Lowering& l) {
     const size_t pixels = s.n * s.h * s.w;
     const Place dy = l.staged(*c.dy), weights = l.staged(*c.w), raw = raw_result(l, in);
     add_product(l, "conv_data_grad", product(pixels, s.i, s.o, dense_operand(dy, 0, pixels, s.o), dense_operand(weights, 0, s.o, s.i), raw), whole(dy, out), whole(weights, w), whole(raw, in));
+    return add_epilogue(l, raw, in, nullptr, c.own_inputs(), kConvAttrs);
+  }
+  if (few_channels_data_grad(s) && staged_aligned(l, *c.dy)) {
+    const Place dy = l.staged(*c.dy), weights = l.staged(*c.w), raw = raw_result(l, in);
+    add_few_channels_data_grad(l, s, dy, weights, raw);
     return add_epilogue(l, raw, in, nullptr, c.own_inputs(), kConvAttrs);
   }
   const bool bf16 = rounds(l, s);
