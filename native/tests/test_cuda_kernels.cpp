@@ -340,6 +340,8 @@ int main() {
   layer_norm({700, 12}), layer_norm({9, 16}, 1);
   for (float dropout : {0.0f, 0.3f}) {
     attention(2, 16, 2, 8, dropout), attention(1, 37, 2, 24, dropout), attention(2, 5, 3, 1, dropout), attention(1, 33, 1, 64, dropout), attention(1, 9, 2, 42, dropout);
+    // Several rows a thread.
+    attention(3, 150, 2, 24, dropout), attention(2, 100, 2, 24, dropout), attention(2, 300, 2, 8, dropout), attention(4, 40, 1, 64, dropout);
   }
   attention(1, 40, 1, 8, 0, 20);  // scores far beyond the range of an exponential
   attention_in_loop();

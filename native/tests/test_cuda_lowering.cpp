@@ -82,11 +82,16 @@ void texts() {
 commit
   7 map kernel 8, 1 × 256: bias total → bias
 )");
-  expect_text(convolution(3, true), R"(0 weights kernel 0, 2 × 256: w → scratch[0, 1728)
-0 conv convolution [2, 8, 8, 3] by 3×3 to [8, 8, 16]: x scratch[0, 1728) → y
+  expect_text(convolution(3, true), R"(0 conv kernel 0, 4 × 32·4: w x → y
 0 epilogue kernel 1, 2 × 256: y bias → y
 1 conv_weight_grad convolution [2, 8, 8, 3] by 3×3 to [8, 8, 16]: x y → scratch[0, 1728)
 1 weights kernel 2, 2 × 256: scratch[0, 1728) → dw
+)");
+  expect_text(convolution(3, true, 7), R"(0 weights kernel 0, 4 × 256: w → scratch[0, 4032)
+0 conv convolution [2, 8, 8, 7] by 3×3 to [8, 8, 16]: x scratch[0, 4032) → y
+0 epilogue kernel 1, 2 × 256: y bias → y
+1 conv_weight_grad convolution [2, 8, 8, 7] by 3×3 to [8, 8, 16]: x y → scratch[0, 4032)
+1 weights kernel 2, 4 × 256: scratch[0, 4032) → dw
 )");
   // Rounded on the way in; the result is widened by what follows it.
   expect_text(convolution(3, true, 8), R"(0 round kernel 0, 1 × 256: x → scratch[0, 2048)

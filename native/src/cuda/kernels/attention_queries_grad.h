@@ -9,29 +9,40 @@ CF_KERNEL(const cf::cuda::AttentionArgs a) {
   __align__(16) __shared__ float keys[kTile * kRow], values[kTile * kRow];
   const RowPlace p = place_of(a);
   const Rows key = third(a, p, kKey), value = third(a, p, kValue), query_rows = third(a, p, kQuery);
-  float query[kOwn], dout[kOwn], sum[kOwn], share = 0.0f;
-  load_row(a.out, whole(a, p), p, 1.0f, sum);
-  load_row(a.dout, whole(a, p), p, 1.0f, dout);
+  float query[kOwnRows][kOwn], dout[kOwnRows][kOwn], sum[kOwnRows][kOwn], share[kOwnRows], lse[kOwnRows];
+  load_rows(a.out, whole(a, p), p, 1.0f, sum);
+  load_rows(a.dout, whole(a, p), p, 1.0f, dout);
+  load_rows(a.kvq, query_rows, p, a.scale * kLog2e, query);
   CF_UNROLL
-  for (int c = 0; c < kOwn; ++c) share += dout[c] * sum[c], sum[c] = 0.0f;
-  share = parts_sum(share);
-  load_row(a.kvq, query_rows, p, a.scale * kLog2e, query);
-  const uint64_t at = uint64_t{p.item} * a.length + p.row;
-  const float lse = a.lse[at] * kLog2e;
-  if (p.there && p.part == 0) a.shares[at] = share;
+  for (int r = 0; r < kOwnRows; ++r) {
+    share[r] = dot(dout[r], sum[r]);
+    const uint64_t at = uint64_t{p.item} * a.length + p.row[r];
+    lse[r] = a.lse[at] * kLog2e;
+    if (p.there[r] && p.part == 0) a.shares[at] = share[r];
+    CF_UNROLL
+    for (int c = 0; c < kOwn; ++c) sum[r][c] = 0.0f;
+  }
   for (uint32_t first = 0; first < a.length; first += kTile) {
     const uint32_t count = min(static_cast<uint32_t>(kTile), a.length - first);
     __syncthreads();
     load_tile(a.kvq, key, first, count, 1.0f, keys);
     load_tile(a.kvq, value, first, count, a.dropout_scale, values);
     __syncthreads();
-    const uint32_t bits = query_bits(a, p, first);
+    uint32_t bits[kOwnRows];
+    CF_UNROLL
+    for (int r = 0; r < kOwnRows; ++r) bits[r] = query_bits(a, p, r, first);
     for (uint32_t j = 0; j < count; ++j) {
-      const float *k = keys + j * kRow + p.part * kPart, *v = values + j * kRow + p.part * kPart;
-      const float weight = exp2f(dot(query, k) - lse), dweight = dot(dout, v);
-      add_scaled(sum, weight * ((bits >> j & 1 ? dweight : 0.0f) - share), k);
+      float k[kOwn], v[kOwn];
+      load_part(keys + j * kRow + p.part * kPart, k);
+      load_part(values + j * kRow + p.part * kPart, v);
+      CF_UNROLL
+      for (int r = 0; r < kOwnRows; ++r) {
+        const float weight = exp2f(dot(query[r], k) - lse[r]), dweight = dot(dout[r], v);
+        add_scaled(sum[r], weight * ((bits[r] >> j & 1 ? dweight : 0.0f) - share[r]), k);
+      }
     }
   }
-  store_row(a.dkvq, query_rows, p, a.scale, sum);
+  CF_UNROLL
+  for (int r = 0; r < kOwnRows; ++r) store_row(a.dkvq, query_rows, p, r, a.scale, sum[r]);
 }
 #endif

@@ -10,10 +10,15 @@
 namespace cf::cuda {
 namespace {
 
-constexpr uint32_t kMostHead = 64, kRowThreads = 128;
-/// Channels of a head that one thread keeps at most, so that a kernel needs fewer than 128 registers: four vectors of them in the keys' pass, two or three in the others.
-/// (nvcc for sm_90, head of 24: forward 127, queries 124, keys 96, where whole rows would take 191.)
-constexpr uint32_t kMostChannels = 24, kMostKeyChannels = 16;
+constexpr uint32_t kMostHead = 64;
+/// Of a head, that one thread keeps at most, for each of its rows.
+constexpr uint32_t kMostChannels = 12;
+/// Rows of a thread at most, and of the keys' pass, which keeps four vectors of each. (nvcc for sm_90, head of 24: 216 registers forward, 239 for queries, 162 for keys.)
+constexpr uint32_t kMostRows = 4, kMostKeyRows = 2;
+/// Of a block, with several rows a thread and with one.
+constexpr uint32_t kThreadsOfSeveral = 64, kThreadsOfOne = 128;
+/// For each multiprocessor there should be so many, before they take several rows.
+constexpr uint64_t kThreadsEach = 96;
 
 /// What forward and backward share: both have their heads and dropout in the same attributes.
 struct Attention {
@@ -40,13 +45,17 @@ struct Attention {
   std::vector<size_t> like_lse() const { return {images, args.heads, args.length}; }
   std::vector<size_t> like_kept() const { return {images, args.heads, words}; }
 
-  /// A row's channels are split between as many threads as `most` channels each ask for.
-  Launch& launch(Lowering& l, const std::string& name, uint32_t most = kMostChannels) const {
-    uint32_t split = 1;
-    while (head > split * most) split *= 2;
-    const std::string text = "#define CF_D " + std::to_string(head) + "\n#define CF_SPLIT " + std::to_string(split) + "\n" + (dropout > 0 ? "#define CF_DROPOUT 1\n" : "") +
-                             "#include \"cuda/kernels/" + name + ".h\"\n";
-    return l.kernel(name, {text, true}, args, {static_cast<uint32_t>(items), static_cast<uint32_t>(ceil_div(args.length, kRowThreads / split)), 1}, {kRowThreads, 1, 1});
+  /// A row's channels are split between as many threads as kMostChannels asks for; a thread has as many rows as leave enough threads.
+  Launch& launch(Lowering& l, const std::string& name, uint32_t most_rows = kMostRows) const {
+    uint32_t split = 1, rows = most_rows;
+    while (head > split * kMostChannels) split *= 2;
+    const uint32_t apart = kThreadsOfSeveral / split;
+    while (rows > 1 && (items * args.length * split < rows * kThreadsEach * l.target.multiprocessors || rows * apart > round_up(args.length, apart))) rows /= 2;
+    const auto threads = rows > 1 ? kThreadsOfSeveral : static_cast<uint32_t>(std::min<uint64_t>(kThreadsOfOne, round_up(args.length * split, 32)));
+    const auto define = [](const char* what, uint32_t value) { return std::string("#define ") + what + " " + std::to_string(value) + "\n"; };
+    const std::string text = define("CF_D", head) + define("CF_SPLIT", split) + define("CF_ROWS", rows) + define("CF_THREADS", threads) +
+                             (dropout > 0 ? "#define CF_DROPOUT 1\n" : "") + "#include \"cuda/kernels/" + name + ".h\"\n";
+    return l.kernel(name, {text, true}, args, {static_cast<uint32_t>(items), static_cast<uint32_t>(ceil_div(args.length, rows * threads / split)), 1}, {threads, 1, 1});
   }
 };
 
@@ -94,7 +103,7 @@ void lower_attention_grad(Lowering& l) {
   const Operand kept = drops ? source(l, l.input(4)) : Operand{}, to = result(l, dkvq), shares = temporary(l, 4 * at.items * at.args.length);
   // Each writes its thirds of the rows of dkvq.
   for (const bool queries : {true, false}) {
-    Launch& launch = queries ? at.launch(l, "attention_queries_grad") : at.launch(l, "attention_keys_grad", kMostKeyChannels);
+    Launch& launch = queries ? at.launch(l, "attention_queries_grad") : at.launch(l, "attention_keys_grad", kMostKeyRows);
     reads(launch, offsetof(AttentionArgs, kvq), kvq), reads(launch, offsetof(AttentionArgs, lse), lse), reads(launch, offsetof(AttentionArgs, dout), dout);
     if (drops) reads(launch, offsetof(AttentionArgs, kept), kept);
     if (queries) reads(launch, offsetof(AttentionArgs, out), out), writes(launch, offsetof(AttentionArgs, shares), shares);
