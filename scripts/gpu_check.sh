@@ -81,12 +81,13 @@ step() {
   end "$1"
 }
 
-# Ours and PyTorch's in turn on the same machine: CONFIG BATCH PRECISION.
+# Ours and PyTorch's in turn on the same machine: CONFIG BATCH PRECISION. The paper's networks again with the insides of coupling layers made twice: less memory.
 bench() {
   local label="$1-$2-$3" peer="$home/shared/peer/torch_coopflow.py" sizes="--config $1 --batch $2 --steps 30 --reps 3" flag=""
   [ "$3" = float32 ] || flag="--$3"
   step "bench-$label" 200 "${coopflow[@]}" bench $sizes --device cuda --precision "$3" --json "$work/bench-$label.json"
   step "peer-$label" 150 python3 "$peer" bench $sizes --device cuda $flag
+  [ "$1" != paper ] || step "bench-$label-recompute" 200 "${coopflow[@]}" bench $sizes --device cuda --precision "$3" --recompute --json "$work/bench-$label-recompute.json"
 }
 
 # PyTorch's compiled program, against what "bench" measured.
@@ -100,12 +101,15 @@ compiled() {
 sanitizer() {
   local tool program names=()
   for tool in memcheck racecheck initcheck; do
-    # Launch by launch, so that a finding names its kernel's. initcheck has to see what the libraries' kernels write.
+    # Launch by launch, so that a finding names its kernel's. initcheck has to see what the libraries' kernels write, and doesn't see what cuDNN's tensor core kernels do.
     local own=(--kernel-name kernel_substring=cf_kernel)
     [ "$tool" = initcheck ] && own=()
     for program in learn sample initialise density learn-direct; do
       local precision=()
-      [ "$program" = learn-direct ] && precision=(--precision bf16)
+      if [ "$program" = learn-direct ]; then
+        [ "$tool" = memcheck ] || continue
+        precision=(--precision bf16)
+      fi
       names+=("$tool-$program")
       begin "$tool-$program" "$1" "${ours[@]}" COOPFLOW_CUDA_SYNC=1 compute-sanitizer --tool "$tool" --error-exitcode 9 "${own[@]}" "$tests/run_program" "$home/programs/$program.cfp" --device cuda "${precision[@]}" &
     done
