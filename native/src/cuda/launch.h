@@ -88,7 +88,7 @@ struct LaunchList {
   std::vector<Kernel> kernels;  ///< each text once
   std::vector<Launch> launches;
   std::vector<Node> before_commit, commit;
-  uint64_t scratch_bytes = 0;  ///< every instruction uses scratch from its beginning: nothing is kept there between instructions
+  uint64_t scratch_bytes = 0;  ///< nothing is kept in scratch between instructions
 
   /// Index of the kernel with this text.
   uint32_t kernel(Kernel k);

@@ -64,6 +64,54 @@ std::vector<Node> nodes(Lowering& l, uint32_t begin, uint32_t end) {
   return out;
 }
 
+/// Moves all of a launch's scratch.
+void move_scratch(Launch& l, uint64_t by) {
+  const auto move = [by](Place& p) {
+    if (p.kind == Place::Kind::scratch) p.offset += by;
+  };
+  for (auto* ranges : {&l.reads, &l.writes})
+    for (Range& r : *ranges)
+      if (r.kind == Place::Kind::scratch) r.begin += by, r.end += by;
+  for (Launch::Pointer& p : l.pointers) move(p.place);
+  for (Place* p : {&l.matmul.a.place, &l.matmul.b.place, &l.matmul.c.place, &l.matmul.bias, &l.convolution.x, &l.convolution.weights, &l.convolution.y}) move(*p);
+}
+
+uint64_t scratch_end(const Launch& l) {
+  uint64_t end = 0;
+  for (const auto* ranges : {&l.reads, &l.writes})
+    for (const Range& r : *ranges)
+      if (r.kind == Place::Kind::scratch) end = std::max(end, r.end);
+  return end;
+}
+
+/// Instructions that use little scratch take turns in a few places, so that they can run at the same time; so far each begins at 0.
+void spread_scratch(LaunchList& list) {
+  constexpr uint64_t kLittle = 16u << 20, kPlaces = 4;
+  struct Use {
+    size_t begin, end;
+    uint64_t bytes;
+  };
+  std::vector<Use> uses;
+  uint64_t much = 0, little = 0;
+  for (size_t i = 0; i < list.launches.size();) {
+    Use u{i, i, 0};
+    for (; u.end < list.launches.size() && list.launches[u.end].instr == list.launches[i].instr; ++u.end) u.bytes = std::max(u.bytes, scratch_end(list.launches[u.end]));
+    i = u.end;
+    if (u.bytes == 0) continue;
+    u.bytes = (u.bytes + 255) / 256 * 256;
+    uses.push_back(u);
+    uint64_t& most = u.bytes > kLittle ? much : little;
+    most = std::max(most, u.bytes);
+  }
+  uint64_t turn = 0;
+  for (const Use& u : uses) {
+    if (u.bytes > kLittle) continue;
+    const uint64_t by = much + turn++ % kPlaces * little;
+    for (size_t i = u.begin; i < u.end; ++i) move_scratch(list.launches[i], by);
+  }
+  list.scratch_bytes = much + std::min(turn, kPlaces) * little;
+}
+
 }  // namespace
 
 Place Lowering::scratch(uint64_t bytes) {
@@ -136,6 +184,7 @@ LaunchList lower(const Program& program, const Target& target) {
   Lowering l(program, target, list);
   list.before_commit = nodes(l, 0, program.commit);
   list.commit = nodes(l, program.commit, static_cast<uint32_t>(program.instrs.size()));
+  spread_scratch(list);
   return list;
 }
 

@@ -1,11 +1,14 @@
 // A GPU's stand-in for tests: launch lists run on the host, kernel texts compiled as C++ (shim.h), products and convolutions by plain loops.
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+#include <random>
 #include <unordered_map>
 
+#include "cuda/dependencies.h"
 #include "cuda/emulation/compiler.h"
 #include "cuda/emulation/machine.h"
 #include "cuda/executable.h"
@@ -33,6 +36,7 @@ struct EmulatedGraph final : Graph {
   const EmulatedPrepared* prepared;
   uint32_t begin, end;
   std::vector<std::vector<uint8_t>> args;  ///< of each launch, pointers filled in
+  std::vector<uint32_t> order;             ///< of the launches
   Binding binding;
 };
 
@@ -124,6 +128,28 @@ void convolve(const Convolution& v, const Binding& binding, Precision precision)
   }
 }
 
+/// Launches from `begin` on in a random order that keeps to what they wait for, as a GPU that runs several at a time may start them.
+std::vector<uint32_t> any_order(const std::vector<std::vector<uint32_t>>& before, uint32_t begin) {
+  static std::atomic<uint32_t> captures{0};
+  std::mt19937 random(captures++);
+  std::vector<uint32_t> waits(before.size()), ready, order;
+  std::vector<std::vector<uint32_t>> behind(before.size());
+  for (uint32_t i = 0; i < before.size(); ++i) {
+    waits[i] = static_cast<uint32_t>(before[i].size());
+    for (const uint32_t d : before[i]) behind[d].push_back(i);
+    if (waits[i] == 0) ready.push_back(i);
+  }
+  while (!ready.empty()) {
+    std::swap(ready[random() % ready.size()], ready.back());
+    const uint32_t i = ready.back();
+    ready.pop_back();
+    order.push_back(begin + i);
+    for (const uint32_t next : behind[i])
+      if (--waits[next] == 0) ready.push_back(next);
+  }
+  return order;
+}
+
 class EmulatedMachine final : public Machine {
  public:
   EmulatedMachine(Precision precision, uint64_t memory) : memory_(memory) { target_.multiprocessors = 3, target_.precision = precision; }
@@ -171,12 +197,13 @@ class EmulatedMachine final : public Machine {
       }
       g->args.push_back(std::move(args));
     }
+    g->order = any_order(dependencies(list, binding, begin, end), begin);
     return g;
   }
 
   void launch(const Graph& graph) override {
     const auto& g = static_cast<const EmulatedGraph&>(graph);
-    for (uint32_t i = g.begin; i < g.end; ++i) run(g, i);
+    for (const uint32_t i : g.order) run(g, i);
   }
 
   void set_loop(const Binding& binding, uint32_t level, uint32_t value) override { reinterpret_cast<uint32_t*>(binding.loops)[level] = value; }

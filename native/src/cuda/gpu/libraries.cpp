@@ -59,6 +59,8 @@ Driver load_driver() {
     unsupported("the NVIDIA driver is too old: expected one for CUDA " + dotted(kOldestDriver) + " or newer (version 550), found CUDA " + dotted(table.version) + ". Update the driver.");
   CF_DRIVER_FUNCTIONS(CF_FIND)
   find(library, "cuEventElapsedTime", file, table.event_elapsed);
+  find(library, "cuStreamGetCaptureInfo_v2", file, table.capture_info);
+  find(library, "cuStreamUpdateCaptureDependencies", file, table.set_capture_dependencies);
   return table;
 }
 

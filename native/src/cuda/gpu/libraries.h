@@ -40,8 +40,10 @@ namespace cf::cuda::gpu {
 
 struct Driver {
   CF_DRIVER_FUNCTIONS(CF_MEMBER)
-  /// The first version of it: later headers rename it to one that older drivers lack.
+  /// The first versions of these: later headers rename them to ones that older drivers lack.
   CUresult (*event_elapsed)(float*, CUevent, CUevent) = nullptr;
+  CUresult (*capture_info)(CUstream, CUstreamCaptureStatus*, cuuint64_t*, CUgraph*, const CUgraphNode**, size_t*) = nullptr;
+  CUresult (*set_capture_dependencies)(CUstream, CUgraphNode*, size_t, unsigned) = nullptr;
   int version = 0;  ///< 12040: CUDA 12.4
 };
 

@@ -5,17 +5,24 @@
 #include <cstring>
 
 #include "common/error.h"
+#include "cuda/dependencies.h"
 
 namespace cf::cuda::gpu {
 namespace {
 
 constexpr uint64_t kAlignment = 256;
+constexpr uint64_t kWorkspaces = 3;
+
+uint64_t aligned(uint64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 struct GpuPrepared final : Prepared {
   std::vector<CUfunction> functions;                                  ///< per kernel
   std::vector<std::shared_ptr<const ProductPlan>> products;           ///< per launch; NULL for others
   std::vector<std::shared_ptr<const ConvolutionPlan>> convolutions;  ///< likewise
-  uint64_t workspace = 0;                                             ///< where in scratch the libraries' part begins
+  struct Part {
+    uint64_t at, bytes;
+  };
+  std::vector<Part> workspaces;  ///< per launch: the library's part of scratch
 };
 
 /// Dead contexts can't be entered: nothing is left to free then.
@@ -56,7 +63,7 @@ bool asked_for(const char* variable) {
 }  // namespace
 
 GpuMachine::GpuMachine(uint32_t ordinal, Precision precision)
-    : device_(ordinal), memory_(device_), modules_(device_), products_(device_, precision), convolutions_(device_, precision), one_by_one_(asked_for("COOPFLOW_CUDA_SYNC")) {
+    : device_(ordinal), memory_(device_), modules_(device_), products_(device_, precision), convolutions_(device_, precision), one_by_one_(asked_for("COOPFLOW_CUDA_SYNC")), serial_(asked_for("COOPFLOW_CUDA_SERIAL")) {
   if (precision != Precision::float32 && device_.major < 8)
     throw Error(Code::unsupported, "cf_context_create", device_.name + " has no TF32 and no bfloat16: expected a GPU of compute capability 8.0 or later. Use float32.");
   target_.multiprocessors = static_cast<uint32_t>(device_.multiprocessors);
@@ -72,22 +79,30 @@ std::unique_ptr<Prepared> GpuMachine::prepare(const LaunchList& list) {
   device_.enter();
   auto p = std::make_unique<GpuPrepared>();
   p->functions = modules_.load(list);
-  size_t workspace = 0;
+  uint64_t most = 0;
   for (const Launch& l : list.launches) {
     p->products.push_back(l.kind == Launch::Kind::matmul ? products_.plan(l.matmul) : nullptr);
     p->convolutions.push_back(l.kind == Launch::Kind::convolution ? convolutions_.plan(l.convolution) : nullptr);
-    if (p->products.back()) workspace = std::max(workspace, Products::workspace_bytes(*p->products.back()));
-    if (p->convolutions.back()) workspace = std::max(workspace, Convolutions::workspace_bytes(*p->convolutions.back()));
+    const uint64_t bytes = p->products.back()       ? Products::workspace_bytes(*p->products.back())
+                           : p->convolutions.back() ? Convolutions::workspace_bytes(*p->convolutions.back())
+                                                    : 0;
+    p->workspaces.push_back({0, bytes});
+    most = std::max(most, bytes);
   }
-  p->workspace = (list.scratch_bytes + kAlignment - 1) / kAlignment * kAlignment;
-  p->scratch_bytes = p->workspace + workspace;
+  // They take turns in a few places, so that launches can run at the same time.
+  most = aligned(most);
+  const uint64_t begin = aligned(list.scratch_bytes);
+  uint64_t turn = 0;
+  for (GpuPrepared::Part& w : p->workspaces)
+    if (w.bytes > 0) w.at = begin + turn++ % kWorkspaces * most;
+  p->scratch_bytes = begin + std::min(turn, kWorkspaces) * most;
   return p;
 }
 
 void GpuMachine::enqueue(const LaunchList& list, const Prepared& prepared, const Binding& binding, uint32_t index) {
   const auto& p = static_cast<const GpuPrepared&>(prepared);
   const Launch& l = list.launches[index];
-  char* const workspace = binding.scratch + p.workspace;
+  char* const workspace = binding.scratch + p.workspaces[index].at;
   switch (l.kind) {
     case Launch::Kind::matmul: return products_.run(*p.products[index], l.matmul, binding, workspace);
     case Launch::Kind::convolution: return convolutions_.run(*p.convolutions[index], l.convolution, binding, workspace);
@@ -103,6 +118,30 @@ void GpuMachine::enqueue(const LaunchList& list, const Prepared& prepared, const
         l.name.c_str());
 }
 
+void GpuMachine::record(const LaunchList& list, const Prepared& prepared, const Binding& binding, uint32_t begin, uint32_t end) {
+  if (serial_) {
+    for (uint32_t i = begin; i < end; ++i) enqueue(list, prepared, binding, i);
+    return;
+  }
+  std::vector<Workspace> workspaces;
+  for (const GpuPrepared::Part& w : static_cast<const GpuPrepared&>(prepared).workspaces) workspaces.push_back({binding.scratch + w.at, w.bytes});
+  const std::vector<std::vector<uint32_t>> before = dependencies(list, binding, begin, end, workspaces);
+  // Of each launch the nodes that stand for its end: a library's may be several kernels.
+  std::vector<std::vector<CUgraphNode>> ends;
+  for (uint32_t i = begin; i < end; ++i) {
+    std::vector<CUgraphNode> nodes;
+    for (const uint32_t d : before[i - begin]) nodes.insert(nodes.end(), ends[d].begin(), ends[d].end());
+    check(device_.cu.set_capture_dependencies(device_.stream, nodes.data(), nodes.size(), CU_STREAM_SET_CAPTURE_DEPENDENCIES), "cuStreamUpdateCaptureDependencies");
+    enqueue(list, prepared, binding, i);
+    CUstreamCaptureStatus status{};
+    const CUgraphNode* last = nullptr;
+    size_t count = 0;
+    check(device_.cu.capture_info(device_.stream, &status, nullptr, nullptr, &last, &count), "cuStreamGetCaptureInfo");
+    if (status != CU_STREAM_CAPTURE_STATUS_ACTIVE) throw Error(Code::internal, list.launches[i].name, "this launch can't be a part of a graph");
+    ends.emplace_back(last, last + count);
+  }
+}
+
 std::unique_ptr<Graph> GpuMachine::capture(const LaunchList& list, const Prepared& prepared, const Binding& binding, uint32_t begin, uint32_t end) {
   device_.enter();
   auto g = std::make_unique<GpuGraph>(device_);
@@ -115,7 +154,7 @@ std::unique_ptr<Graph> GpuMachine::capture(const LaunchList& list, const Prepare
     // Relaxed: other threads may allocate meanwhile, and libraries may do what they like.
     check(device_.cu.cuStreamBeginCapture(device_.stream, CU_STREAM_CAPTURE_MODE_RELAXED), "cuStreamBeginCapture");
     try {
-      for (uint32_t i = begin; i < end; ++i) enqueue(list, prepared, binding, i);
+      record(list, prepared, binding, begin, end);
     } catch (...) {
       if (device_.cu.cuStreamEndCapture(device_.stream, &graph) == CUDA_SUCCESS && graph) device_.cu.cuGraphDestroy(graph);
       throw;
