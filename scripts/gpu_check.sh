@@ -5,7 +5,7 @@
 #   scripts/gpu_check.sh run [OPTIONS] [STEP…]   on a machine with a GPU; all steps, or these
 #
 # STEPs, in order: machine (compiler, products, convolutions and graphs against the host's), parity (every golden case; networks in tf32 and bf16 too), conformance
-# (every op), digits (200 iterations on both devices), bench (float32 against PyTorch), bench-tf32, bench-bf16, sanitizer (memcheck, racecheck, initcheck), compiled
+# (every op), digits (200 iterations on both devices), sanitizer (memcheck, racecheck, initcheck), bench (float32 against PyTorch), bench-tf32, bench-bf16, compiled
 # (PyTorch's compiled program).
 # OPTIONS: --pack FILE (default .gpu/pack.tar.xz where it is there; without one, this repository's own build, Deno and ../shared are used), --out FOLDER (default
 # $OUT, else runs/gpu), --budget SECONDS (default 570: steps that would begin later are skipped, and what runs then is stopped).
@@ -81,6 +81,19 @@ step() {
   end "$1"
 }
 
+# Steps that measure no time run at once, because most of theirs goes into compiling and instrumenting kernels on the host; gather waits for them.
+later() {
+  begin "$@" &
+  started+=("$1")
+}
+gather() {
+  local name
+  wait
+  for name in ${started[@]+"${started[@]}"}; do end "$name"; done
+  [[ " ${started[*]-} " != *" digits-cuda "* ]] || step digits-compare 60 python3 scripts/support/gpu_report.py compare "$work/digits-cpu.log" "$work/digits-cuda.log"
+  started=()
+}
+
 # Ours and PyTorch's in turn on the same machine: CONFIG BATCH PRECISION. The paper's networks again with the insides of coupling layers made twice: less memory.
 bench() {
   local label="$1-$2-$3" peer="$home/shared/peer/torch_coopflow.py" sizes="--config $1 --batch $2 --steps 30 --reps 3" flag=""
@@ -97,29 +110,26 @@ compiled() {
   step "peer-compiled-$1-$2-$3" 150 python3 "$home/shared/peer/torch_coopflow.py" bench --config "$1" --batch "$2" --steps 30 --reps 3 --device cuda $flag --compile
 }
 
-# Our kernels of the programs under compute-sanitizer. All at once: most of the time goes into instrumenting kernels on the host, one process on one core.
+# Our kernels of the programs under compute-sanitizer.
 sanitizer() {
-  local tool program names=()
+  local tool program own precision
   for tool in memcheck racecheck initcheck; do
     # Launch by launch, so that a finding names its kernel's. initcheck has to see what the libraries' kernels write, and doesn't see what cuDNN's tensor core kernels do.
-    local own=(--kernel-name kernel_substring=cf_kernel)
+    own=(--kernel-name kernel_substring=cf_kernel)
     [ "$tool" = initcheck ] && own=()
     for program in learn sample initialise density learn-direct; do
-      local precision=()
+      precision=()
       if [ "$program" = learn-direct ]; then
         [ "$tool" = memcheck ] || continue
         precision=(--precision bf16)
       fi
-      names+=("$tool-$program")
-      begin "$tool-$program" "$1" "${ours[@]}" COOPFLOW_CUDA_SYNC=1 compute-sanitizer --tool "$tool" --error-exitcode 9 "${own[@]}" "$tests/run_program" "$home/programs/$program.cfp" --device cuda "${precision[@]}" &
+      later "$tool-$program" 200 "${ours[@]}" COOPFLOW_CUDA_SYNC=1 compute-sanitizer --tool "$tool" --error-exitcode 9 "${own[@]}" "$tests/run_program" "$home/programs/$program.cfp" --device cuda "${precision[@]}"
     done
   done
-  wait
-  for program in "${names[@]}"; do end "$program"; done
 }
 
 run() {
-  local file="" steps=() all="machine parity conformance digits bench bench-tf32 bench-bf16 sanitizer compiled"
+  local file="" steps=() all="machine parity conformance digits sanitizer bench bench-tf32 bench-bf16 compiled"
   out="${OUT:-runs/gpu}"
   budget=570
   SECONDS=0
@@ -170,39 +180,46 @@ run() {
   ours=(env "LD_LIBRARY_PATH=$lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}")
   coopflow=("${ours[@]}" "$deno" run -A --cached-only --node-modules-dir=manual --v8-flags=--max-semi-space-size=4 src/cli/main.ts)
   step gpu 30 nvidia-smi
+  started=()
   for name in "${steps[@]}"; do
     case "$name" in
-      machine) step machine 120 "${ours[@]}" "$tests/test_gpu" --expect-gpu ;;
+      machine) later machine 120 "${ours[@]}" "$tests/test_gpu" --expect-gpu ;;
       parity)
-        step parity 200 "${coopflow[@]}" parity "$home/shared/golden" --device cuda
-        for precision in tf32 bf16; do step "parity-$precision" 100 "${coopflow[@]}" parity "$home/shared/golden" --device cuda --precision "$precision"; done
+        later parity 200 "${coopflow[@]}" parity "$home/shared/golden" --device cuda
+        for precision in tf32 bf16; do later "parity-$precision" 200 "${coopflow[@]}" parity "$home/shared/golden" --device cuda --precision "$precision"; done
         ;;
-      conformance) step conformance 200 "${ours[@]}" COOPFLOW_TEST_DEVICE=cuda "$deno" test -A --no-check --cached-only --node-modules-dir=manual tests/conformance ;;
+      conformance) later conformance 200 "${ours[@]}" COOPFLOW_TEST_DEVICE=cuda "$deno" test -A --no-check --cached-only --node-modules-dir=manual tests/conformance ;;
+      digits)
+        for device in cpu cuda; do
+          later "digits-$device" 200 "${coopflow[@]}" train --iterations 200 --seed 1 --device "$device" --out "$work/digits-$device" --json
+        done
+        ;;
+      sanitizer) sanitizer ;;
       bench)
+        gather
         step gemm 60 python3 "$home/shared/peer/torch_coopflow.py" gemm --device cuda
         bench paper 28 float32
         bench digits 64 float32
         bench paper 128 float32
         ;;
-      bench-tf32) bench paper 28 tf32 ;;
+      bench-tf32)
+        gather
+        bench paper 28 tf32
+        ;;
       bench-bf16)
+        gather
         step gemm-bf16 60 python3 "$home/shared/peer/torch_coopflow.py" gemm --device cuda --bf16
         bench paper 28 bf16
         ;;
       compiled)
+        gather
         compiled digits 64 float32
         compiled paper 28 float32
         compiled paper 28 bf16
         ;;
-      digits)
-        for device in cpu cuda; do
-          step "digits-$device" 150 "${coopflow[@]}" train --iterations 200 --seed 1 --device "$device" --out "$work/digits-$device" --json
-        done
-        step digits-compare 60 python3 scripts/support/gpu_report.py compare "$work/digits-cpu.log" "$work/digits-cuda.log"
-        ;;
-      sanitizer) sanitizer 300 ;;
     esac
   done
+  gather
   cat "$work/report.txt"
   exit "$failed"
 }
