@@ -94,13 +94,16 @@ gather() {
   started=()
 }
 
-# Ours and PyTorch's in turn on the same machine: CONFIG BATCH PRECISION. The paper's networks again with the insides of coupling layers made twice: less memory.
+# Ours and PyTorch's in turn on the same machine: CONFIG BATCH PRECISION. Again with independent launches at the same time, and the paper's networks with the insides
+# of coupling layers made twice, which takes less memory.
 bench() {
-  local label="$1-$2-$3" peer="$home/shared/peer/torch_coopflow.py" sizes="--config $1 --batch $2 --steps 30 --reps 3" flag=""
+  local label="$1-$2-$3" peer="$home/shared/peer/torch_coopflow.py" sizes="--config $1 --batch $2 --steps 30 --reps 3" flag="" own
   [ "$3" = float32 ] || flag="--$3"
-  step "bench-$label" 200 "${coopflow[@]}" bench $sizes --device cuda --precision "$3" --json "$work/bench-$label.json"
+  own=("${coopflow[@]}" bench $sizes --device cuda --precision "$3" --json)
+  step "bench-$label" 200 "${own[@]}" "$work/bench-$label.json"
   step "peer-$label" 150 python3 "$peer" bench $sizes --device cuda $flag
-  [ "$1" != paper ] || step "bench-$label-recompute" 200 "${coopflow[@]}" bench $sizes --device cuda --precision "$3" --recompute --json "$work/bench-$label-recompute.json"
+  step "bench-$label-concurrent" 100 env COOPFLOW_CUDA_CONCURRENT=1 "${own[@]}" "$work/bench-$label-concurrent.json"
+  [ "$1" != paper ] || step "bench-$label-recompute" 100 "${own[@]}" "$work/bench-$label-recompute.json" --recompute
 }
 
 # PyTorch's compiled program, against what "bench" measured.
@@ -186,6 +189,7 @@ run() {
       machine) later machine 120 "${ours[@]}" "$tests/test_gpu" --expect-gpu ;;
       parity)
         later parity 200 "${coopflow[@]}" parity "$home/shared/golden" --device cuda
+        later parity-concurrent 200 env COOPFLOW_CUDA_CONCURRENT=1 "${coopflow[@]}" parity "$home/shared/golden" --device cuda
         for precision in tf32 bf16; do later "parity-$precision" 200 "${coopflow[@]}" parity "$home/shared/golden" --device cuda --precision "$precision"; done
         ;;
       conformance) later conformance 200 "${ours[@]}" COOPFLOW_TEST_DEVICE=cuda "$deno" test -A --no-check --cached-only --node-modules-dir=manual tests/conformance ;;

@@ -60,7 +60,7 @@ def versions(folder):
     return json.load(open(kept, encoding="utf-8"))
 
 
-RECOMPUTE = "-recompute"  # which is how the paper's networks are meant to need little memory
+RECOMPUTE, CONCURRENT = "-recompute", "-concurrent"  # the first is how the paper's networks are meant to need little memory
 
 # Times faster than PyTorch eager, by configuration and batch.
 ITERATION_TARGETS = {"digits-64": 10, "paper-28": 3, "paper-128": 2}
@@ -103,7 +103,7 @@ def report(folder, path, commit):
     bench = {}
     for name in (s["name"] for s in steps if s["name"].startswith("bench-")):
         label = name[len("bench-"):]
-        theirs = label.removesuffix(RECOMPUTE)
+        theirs = label.removesuffix(RECOMPUTE).removesuffix(CONCURRENT)
         bench[label] = measured(label, last_json(log(f"bench-{label}.json")), last_json(log(f"peer-{theirs}.log")), last_json(log(f"peer-compiled-{theirs}.log")))
     machine = open(log("machine.log"), encoding="utf-8").read().splitlines() if os.path.exists(log("machine.log")) else []
     result = {

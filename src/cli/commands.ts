@@ -44,7 +44,7 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
   };
   const devices = (command: Command): Command =>
     command
-      .option("--device <name>", "auto (the CPU), cpu, cuda or cuda:NUMBER", deviceName, "auto")
+      .option("--device <name>", "auto (a GPU if there is one), cpu, cuda or cuda:NUMBER", deviceName, "auto")
       .option(
         "--precision <name>",
         "float32, or on a GPU tf32 or bf16; auto: what is fastest there (default: the configuration's)",

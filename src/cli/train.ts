@@ -11,7 +11,7 @@ import { train } from "../coopflow/trainer.ts";
 import { warmStart } from "../coopflow/warm_start.ts";
 import type { Split } from "../data/dataset.ts";
 import type { OpenOptions } from "../data/open.ts";
-import { buildInfo, chosenDevice, type DeviceInfo, deviceOptions } from "../runtime/device.ts";
+import { Device, type DeviceInfo, deviceOptions } from "../runtime/device.ts";
 import { systemCode, systemReason } from "../io/system_error.ts";
 import { configFrom, type ConfigOptions, type NamedConfig } from "./config_source.ts";
 import {
@@ -106,8 +106,7 @@ async function startRun(options: TrainCommandOptions, watch: DataWatch): Promise
     const config = path === undefined ? named.config : fitted(named, options.size, data.train);
     checkSplit(config, data);
     // A library or device that can't be used is told of before a folder is made.
-    buildInfo();
-    chosenDevice({ precision: config.compute.precision, ...deviceOptions(options) });
+    Device.open({ precision: config.compute.precision, ...deviceOptions(options) }).close();
     const begun = options.init === undefined
       ? undefined
       : warmStart(config, await findCheckpoint(options.init, (line) => watch.say?.(line)));

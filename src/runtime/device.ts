@@ -10,7 +10,7 @@ export type { Precision } from "./precision.ts";
 /** Instruction sets, best first. */
 export type Isa = "avx512" | "avx2" | "portable";
 
-/** `auto` takes the CPU as long as no GPU has run the CUDA backend; `cuda` is `cuda:0`. */
+/** `auto` takes the first GPU, or the CPU where none can be used; `cuda` is `cuda:0`. */
 export type DeviceName = "auto" | "cpu" | "cuda" | `cuda:${number}`;
 
 /** How to open a device. */
@@ -87,26 +87,17 @@ const ISA_CODES: Readonly<Record<Isa, number>> = { portable: 0, avx2: 1, avx512:
 
 const PRECISION_FLAGS: Readonly<Record<ComputedIn, number>> = { float32: 0, tf32: 2, bf16: 4 };
 
-/** Which device options ask for, and what it computes in. */
-export interface DeviceChoice extends PrecisionChoice {
-  readonly name: string;
-  /** With `auto`: why it is this one. */
+/** What was chosen, and why. */
+interface DeviceChoice extends PrecisionChoice {
+  /** With device `auto`. */
   readonly reason?: string;
 }
 
-/**
- * What {@linkcode Device.open} opens, without opening it.
- *
- * @throws {UsageError} for options out of range
- */
-export function chosenDevice({ device = "auto", threads = 0, precision = "float32" }: DeviceOptions): DeviceChoice {
+function checkOptions({ device = "auto", threads = 0 }: DeviceOptions): void {
   if (!Number.isInteger(threads) || threads < 0 || threads > 1024) {
     throw new UsageError(`threads: expected a whole number from 0 to 1024, found ${threads}`);
   }
   if (!isDeviceName(device)) throw new UsageError(`device: expected auto, cpu, cuda or cuda:number, found ${device}`);
-  if (device !== "auto") return { name: device, ...chosenPrecision(device, precision) };
-  // No GPU has run the CUDA backend yet: nobody gets it without asking.
-  return { name: "cpu", reason: "a GPU only when asked for, with cuda", ...chosenPrecision("cpu", precision) };
 }
 
 /** Whether a text names a device. */
@@ -129,10 +120,9 @@ export class Device implements Disposable {
   readonly #programs = new Set<Program>();
   #open = true;
 
-  /** What was chosen, and why. */
-  readonly #choice: Omit<DeviceChoice, "name">;
+  readonly #choice: DeviceChoice;
 
-  private constructor(handle: bigint, choice: Omit<DeviceChoice, "name">) {
+  private constructor(handle: bigint, choice: DeviceChoice) {
     this.#handle = handle;
     this.#choice = choice;
   }
@@ -144,8 +134,22 @@ export class Device implements Disposable {
    * @throws {NativeError} when the library, the device or the instruction set is missing
    */
   static open(options: DeviceOptions = {}): Device {
-    const { threads = 0, isa } = options;
-    const { name, ...choice } = chosenDevice(options);
+    checkOptions(options);
+    const { device = "auto" } = options;
+    if (device !== "auto") return Device.#openNamed(device, options);
+    if (options.isa) return Device.#openNamed("cpu", options, "it has the instruction set");
+    try {
+      return Device.#openNamed("cuda", options, "a GPU is there");
+    } catch (error) {
+      if (!(error instanceof NativeError) || error.code !== STATUS.unsupported) throw error;
+      // The rest of the sentence says what to do about it.
+      return Device.#openNamed("cpu", options, error.message.replace(/;.*/s, ""));
+    }
+  }
+
+  static #openNamed(name: Exclude<DeviceName, "auto">, options: DeviceOptions, reason?: string): Device {
+    const { threads = 0, isa, precision = "float32" } = options;
+    const choice = { ...chosenPrecision(name, precision), ...(reason === undefined ? {} : { reason }) };
     const out = new BigUint64Array(1);
     const flags = PRECISION_FLAGS[choice.precision];
     unwrap((error) => native().cf_context_create(cString(name), threads, isa ? ISA_CODES[isa] : -1, flags, out, error));

@@ -29,7 +29,8 @@ const installed = { ignore: exists("/usr/local/cuda"), reason: "a CUDA toolkit i
 function standIn(): string {
   const names = [...Deno.readTextFileSync(HEADER).matchAll(/X\(((?:cu|nvrtc|cublasLt|cudnn)\w+)\)/g)].map((m) => m[1]!);
   const special = ["cuDriverGetVersion", "cudnnGetVersion", "nvrtcVersion"];
-  const noDevice = [...names, "cuEventElapsedTime"].filter((name) => !special.includes(name))
+  const unnamed = ["cuEventElapsedTime", "cuStreamGetCaptureInfo", "cuStreamUpdateCaptureDependencies"];
+  const noDevice = [...names, ...unnamed].filter((name) => !special.includes(name))
     .flatMap((name) => ["", "_v2", "_v3"].map((version) => `int ${name}${version}(void) { return 100; }`));
   return `#include <stdlib.h>
 int cuDriverGetVersion(int* version) { *version = atoi(getenv("STAND_IN_DRIVER")); return 0; }

@@ -6,6 +6,7 @@ import { add, feed, map, matmul, mul, repeat, state } from "../../src/graph/buil
 import { E } from "../../src/graph/expr.ts";
 import { Graph } from "../../src/graph/graph.ts";
 import { buildInfo, Device } from "../../src/runtime/device.ts";
+import { onEmulatedGpu } from "../support/emulated_gpu.ts";
 
 // Opened before any test begins: the library stays open, and the first test would be called its leak.
 buildInfo();
@@ -61,9 +62,13 @@ describe("Device", () => {
     if (missing) assertThrows(() => Device.open({ isa: missing }), NativeError);
   });
 
-  it("takes the CPU on its own and says why; a GPU that was asked for is missed aloud", () => {
-    using auto = Device.open();
-    assertEquals([auto.info.device, auto.info.reason], ["cpu", "a GPU only when asked for, with cuda"]);
+  it("takes a GPU on its own where there is one, else the CPU, and says why; a GPU that was asked for is missed aloud", () => {
+    using gpu = onEmulatedGpu(() => Device.open());
+    assertEquals([gpu.info.device, gpu.info.reason], ["cuda:0", "a GPU is there"]);
+    using auto = withPlugin("/nowhere/libcoopflow_cuda.so", () => Device.open());
+    assertEquals([auto.info.device, auto.info.reason], ["cpu", "built without a CUDA backend"]);
+    using own = onEmulatedGpu(() => Device.open({ isa: "portable" }));
+    assertEquals([own.info.device, own.info.isa], ["cpu", "portable"]);
     const error = withPlugin(
       "/nowhere/libcoopflow_cuda.so",
       () => assertThrows(() => Device.open({ device: "cuda" }), NativeError, "install a CUDA toolkit"),

@@ -12,7 +12,7 @@ namespace cf::cuda {
 namespace {
 
 /// Launches of one graph at most: between graphs a run can be cancelled.
-constexpr uint32_t kSegment = 512;
+constexpr uint32_t kSegment = 256;
 /// Graphs that the host may be ahead of the device: enough to keep it busy, few enough that a cancellation is felt.
 constexpr uint32_t kAhead = 4;
 

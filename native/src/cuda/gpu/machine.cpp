@@ -63,7 +63,7 @@ bool asked_for(const char* variable) {
 }  // namespace
 
 GpuMachine::GpuMachine(uint32_t ordinal, Precision precision)
-    : device_(ordinal), memory_(device_), modules_(device_), products_(device_, precision), convolutions_(device_, precision), one_by_one_(asked_for("COOPFLOW_CUDA_SYNC")), serial_(asked_for("COOPFLOW_CUDA_SERIAL")) {
+    : device_(ordinal), memory_(device_), modules_(device_), products_(device_, precision), convolutions_(device_, precision), one_by_one_(asked_for("COOPFLOW_CUDA_SYNC")), concurrent_(asked_for("COOPFLOW_CUDA_CONCURRENT")) {
   if (precision != Precision::float32 && device_.major < 8)
     throw Error(Code::unsupported, "cf_context_create", device_.name + " has no TF32 and no bfloat16: expected a GPU of compute capability 8.0 or later. Use float32.");
   target_.multiprocessors = static_cast<uint32_t>(device_.multiprocessors);
@@ -119,7 +119,7 @@ void GpuMachine::enqueue(const LaunchList& list, const Prepared& prepared, const
 }
 
 void GpuMachine::record(const LaunchList& list, const Prepared& prepared, const Binding& binding, uint32_t begin, uint32_t end) {
-  if (serial_) {
+  if (!concurrent_) {
     for (uint32_t i = begin; i < end; ++i) enqueue(list, prepared, binding, i);
     return;
   }

@@ -12,7 +12,7 @@
 
 namespace cf::cuda::gpu {
 
-/// Launch lists as CUDA graphs on one stream, in which independent launches run at the same time; with COOPFLOW_CUDA_SERIAL=1 one after the other.
+/// Launch lists as CUDA graphs on one stream, a launch after the other; with COOPFLOW_CUDA_CONCURRENT=1 independent ones run at the same time.
 ///
 /// An error of a kernel is found by a later wait() and is the end of the GPU's context; it names the graph's launches. With COOPFLOW_CUDA_SYNC=1 launches run one by
 /// one, each waited for: slow, but an error names the one launch that made it.
@@ -45,7 +45,7 @@ class GpuMachine final : public Machine {
     std::unique_ptr<Event> done;
     std::shared_ptr<const std::string> launches;
   };
-  /// Records launches as nodes of a graph that wait for no more than they have to.
+  /// Records launches as nodes of the graph that is captured; concurrent ones wait for no more than they have to.
   void record(const LaunchList& list, const Prepared& prepared, const Binding& binding, uint32_t begin, uint32_t end);
   /// Puts one launch on the stream. The caller holds Device::enqueue.
   void enqueue(const LaunchList& list, const Prepared& prepared, const Binding& binding, uint32_t index);
@@ -57,7 +57,7 @@ class GpuMachine final : public Machine {
   Products products_;
   Convolutions convolutions_;
   Target target_;
-  const bool one_by_one_, serial_;
+  const bool one_by_one_, concurrent_;
   std::deque<Pending> pending_;
   std::vector<std::unique_ptr<Event>> spare_;  ///< events to be used again
 };

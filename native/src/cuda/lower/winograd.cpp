@@ -2,7 +2,6 @@
 #include "cuda/kernels/winograd.h"
 
 #include <cstddef>
-#include <cstdlib>
 
 #include "cuda/codegen/expr_source.h"
 #include "cuda/lower/dense.h"
@@ -10,11 +9,8 @@
 namespace cf::cuda {
 namespace {
 
-/// Transformed tiles of a weight gradient that exist at the same time: enough of them to fill any GPU, few enough to leave the memory to the program.
+/// Transformed tiles that exist at the same time: enough of them to fill any GPU, few enough to leave the memory to the program.
 constexpr uint64_t kBytes = 256u << 20;
-/// Of the others: so few that products and transforms find them in the second-level cache.
-uint64_t near_bytes() { const char* v = std::getenv("CF_WINOGRAD_MB"); return static_cast<uint64_t>(v ? std::atoi(v) : 256) << 20; }
-constexpr uint32_t kRows = 128;  ///< of one block of a product
 
 uint32_t padded(uint32_t channels) { return static_cast<uint32_t>(round_up(channels, 4)); }
 
@@ -89,9 +85,7 @@ void add_conv(Lowering& l, const ConvOperands& c, const Tensor& x, size_t from, 
   const Epilogue epilogue(l, c);
   WinogradTiles in = tiles_of(s, from), out = tiles_of(s, channels);
   const uint64_t each = 144 * uint64_t{in.padded + out.padded};
-  // Parts as long as each other, of whole blocks.
-  const uint64_t parts = ceil_div(in.tiles * each, near_bytes());
-  const auto most = static_cast<uint32_t>(std::min<uint64_t>(in.tiles, round_up(ceil_div(in.tiles, parts), kRows)));
+  const auto most = static_cast<uint32_t>(std::min<uint64_t>(in.tiles, std::max<uint64_t>(1, kBytes / each)));
   const Operand v = temporary(l, 144 * uint64_t{most} * in.padded), m = temporary(l, 144 * uint64_t{most} * out.padded);
   const uint64_t b_row = round_up(channels, 32);
   for (uint32_t first = 0; first < in.tiles; first += most) {
