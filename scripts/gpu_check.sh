@@ -186,7 +186,10 @@ run() {
   started=()
   for name in "${steps[@]}"; do
     case "$name" in
-      machine) later machine 120 "${ours[@]}" "$tests/test_gpu" --expect-gpu ;;
+      machine)
+        later machine 120 "${ours[@]}" "$tests/test_gpu" --expect-gpu
+        later machine-concurrent 120 "${ours[@]}" COOPFLOW_CUDA_CONCURRENT=1 "$tests/test_gpu" --expect-gpu
+        ;;
       parity)
         later parity 200 "${coopflow[@]}" parity "$home/shared/golden" --device cuda
         later parity-concurrent 200 env COOPFLOW_CUDA_CONCURRENT=1 "${coopflow[@]}" parity "$home/shared/golden" --device cuda

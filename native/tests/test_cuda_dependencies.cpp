@@ -1,4 +1,6 @@
 // What launches of a graph wait for, by hand-made lists.
+#include <random>
+
 #include "check.h"
 #include "cuda/dependencies.h"
 
@@ -73,6 +75,52 @@ void segments() {
   CHECK(two.waits(0, {{scratch, 10}, {scratch, 0}}) == Waits({{}, {}}));
 }
 
+/// Random lists: of each two launches that touch the same bytes, one of which writes, the later waits for the earlier, by itself or through others; and no launch
+/// waits for one that has nothing to do with what it or those between them touch, nor for one that another wait implies.
+void at_random() {
+  std::mt19937 random(7);
+  const auto below = [&](uint32_t n) { return static_cast<uint32_t>(random() % n); };
+  constexpr uint32_t kCount = 40;
+  for (uint32_t round = 0; round < 200; ++round) {
+    List l;
+    for (uint32_t i = 0; i < kCount; ++i) {
+      std::vector<Range> ranges[2];
+      for (uint32_t k = below(3) + 1; k-- > 0;) {
+        const uint64_t at = below(40), end = at + 1 + below(10);
+        ranges[k == 0].push_back(below(4) == 0 ? in_scratch(at, end) : of(below(3), at, end));
+      }
+      l.add(ranges[0], ranges[1]);
+    }
+    const auto address = [](const Range& r) { return kBinding.at({r.kind, r.buffer, r.begin}); };
+    const auto meet = [&](const std::vector<Range>& a, const std::vector<Range>& b) {
+      for (const Range& x : a)
+        for (const Range& y : b)
+          if (address(x) < address(y) + (y.end - y.begin) && address(y) < address(x) + (x.end - x.begin)) return true;
+      return false;
+    };
+    const auto conflict = [&](uint32_t i, uint32_t j) {
+      const Launch &a = l.list.launches[i], &b = l.list.launches[j];
+      return meet(a.writes, b.writes) || meet(a.writes, b.reads) || meet(a.reads, b.writes);
+    };
+    const Waits found = l.waits();
+    std::vector<std::vector<bool>> reach(kCount, std::vector<bool>(kCount)), wanted = reach;
+    bool right = true;
+    for (uint32_t j = 0; j < kCount; ++j) {
+      for (uint32_t i = j; i-- > 0;)
+        if (conflict(i, j)) {
+          wanted[j][i] = true;
+          for (uint32_t k = 0; k < i; ++k) wanted[j][k] = wanted[j][k] || wanted[i][k];
+        }
+      for (auto d = found[j].rbegin(); d != found[j].rend(); ++d) {
+        right = right && !reach[j][*d];
+        reach[j][*d] = true;
+        for (uint32_t k = 0; k < *d; ++k) reach[j][k] = reach[j][k] || reach[*d][k];
+      }
+    }
+    CHECK(right && reach == wanted);
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -81,5 +129,6 @@ int main() {
   addresses();
   implied();
   segments();
+  at_random();
   return check::finish("cuda dependencies");
 }

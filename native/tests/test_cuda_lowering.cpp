@@ -77,8 +77,8 @@ void texts() {
   3 map kernel 3, 1 × 256: #4 #6 → #4
   4 max kernel 4, 1 × 32: #4 → gains
 5 sum kernel 5, 1 × 32: #4 → total
-6 sum kernel 6, 1·73 × 256: row → scratch[768, 1352)
-6 reduce_join kernel 7, 1 × 32: scratch[768, 1352) → sum
+6 sum kernel 6, 1·73 × 256: row → scratch[0, 584)
+6 reduce_join kernel 7, 1 × 32: scratch[0, 584) → sum
 commit
   7 map kernel 8, 1 × 256: bias total → bias
 )");
@@ -90,18 +90,18 @@ commit
   expect_text(convolution(3, true, 7), R"(0 weights kernel 0, 4 × 256: w → scratch[0, 4032)
 0 conv convolution [2, 8, 8, 7] by 3×3 to [8, 8, 16]: x scratch[0, 4032) → y
 0 epilogue kernel 1, 2 × 256: y bias → y
-1 conv_weight_grad convolution [2, 8, 8, 7] by 3×3 to [8, 8, 16]: x y → scratch[4096, 8128)
-1 weights kernel 2, 4 × 256: scratch[4096, 8128) → dw
+1 conv_weight_grad convolution [2, 8, 8, 7] by 3×3 to [8, 8, 16]: x y → scratch[0, 4032)
+1 weights kernel 2, 4 × 256: scratch[0, 4032) → dw
 )");
   // Rounded on the way in; the result is widened by what follows it.
   expect_text(convolution(3, true, 8), R"(0 round kernel 0, 1 × 256: x → scratch[0, 2048)
 0 weights kernel 1, 16 × 256: w → scratch[2048, 4352)
 0 conv convolution [2, 8, 8, 8] by 3×3 to [8, 8, 16] in bfloat16: scratch[0, 2048) scratch[2048, 4352) → scratch[4352, 8448)
 0 epilogue kernel 2, 2 × 256: scratch[4352, 8448) bias → y
-1 round kernel 0, 1 × 256: x → scratch[8448, 10496)
-1 round kernel 3, 2 × 256: y → scratch[10496, 14592)
-1 conv_weight_grad convolution [2, 8, 8, 8] by 3×3 to [8, 8, 16] in bfloat16: scratch[8448, 10496) scratch[10496, 14592) → scratch[14592, 16896)
-1 weights kernel 4, 16 × 256: scratch[14592, 16896) → dw
+1 round kernel 0, 1 × 256: x → scratch[0, 2048)
+1 round kernel 3, 2 × 256: y → scratch[2048, 6144)
+1 conv_weight_grad convolution [2, 8, 8, 8] by 3×3 to [8, 8, 16] in bfloat16: scratch[0, 2048) scratch[2048, 6144) → scratch[6144, 8448)
+1 weights kernel 4, 16 × 256: scratch[6144, 8448) → dw
 )", cuda::Precision::bf16);
   expect_text(convolution(1, false), R"(0 conv product [128, 3]·[3, 16]ᵀ + bias: x w bias → y
 1 conv_weight_grad product [16, 128]ᵀ·[128, 3]: y x → dw

@@ -84,9 +84,9 @@ uint64_t scratch_end(const Launch& l) {
   return end;
 }
 
-/// Instructions that use little scratch take turns in a few places, so that they can run at the same time; so far each begins at 0.
-void spread_scratch(LaunchList& list) {
-  constexpr uint64_t kLittle = 16u << 20, kPlaces = 4;
+/// Instructions that use little scratch take turns in several places, so that they can run at the same time; so far each begins at 0.
+void spread_scratch(LaunchList& list, uint64_t places) {
+  constexpr uint64_t kLittle = 16u << 20;
   struct Use {
     size_t begin, end;
     uint64_t bytes;
@@ -106,10 +106,10 @@ void spread_scratch(LaunchList& list) {
   uint64_t turn = 0;
   for (const Use& u : uses) {
     if (u.bytes > kLittle) continue;
-    const uint64_t by = much + turn++ % kPlaces * little;
+    const uint64_t by = much + turn++ % places * little;
     for (size_t i = u.begin; i < u.end; ++i) move_scratch(list.launches[i], by);
   }
-  list.scratch_bytes = much + std::min(turn, kPlaces) * little;
+  list.scratch_bytes = much + std::min(turn, places) * little;
 }
 
 }  // namespace
@@ -184,7 +184,7 @@ LaunchList lower(const Program& program, const Target& target) {
   Lowering l(program, target, list);
   list.before_commit = nodes(l, 0, program.commit);
   list.commit = nodes(l, program.commit, static_cast<uint32_t>(program.instrs.size()));
-  spread_scratch(list);
+  if (target.scratch_places > 1) spread_scratch(list, target.scratch_places);
   return list;
 }
 

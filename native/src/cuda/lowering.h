@@ -20,6 +20,7 @@ struct Target {
   uint32_t multiprocessors = 132;
   uint32_t shared_bytes = 48 * 1024;  ///< per block without opting in
   Precision precision = Precision::float32;
+  uint32_t scratch_places = 1;  ///< more where independent launches run at the same time
 };
 
 /// A strided window on memory: a Tensor with a Place instead of a buffer.

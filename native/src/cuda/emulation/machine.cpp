@@ -152,7 +152,10 @@ std::vector<uint32_t> any_order(const std::vector<std::vector<uint32_t>>& before
 
 class EmulatedMachine final : public Machine {
  public:
-  EmulatedMachine(Precision precision, uint64_t memory) : memory_(memory) { target_.multiprocessors = 3, target_.precision = precision; }
+  EmulatedMachine(Precision precision, uint64_t memory) : memory_(memory) {
+    target_.multiprocessors = 3, target_.precision = precision;
+    if (memory == 0) target_.scratch_places = 3;
+  }
 
   const Target& target() const override { return target_; }
   std::string describe() const override { return "a GPU emulated on the host, for tests"; }

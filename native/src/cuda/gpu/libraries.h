@@ -14,8 +14,8 @@ namespace cf::cuda::gpu {
   X(cuDeviceGetAttribute) X(cuDeviceTotalMem) X(cuDevicePrimaryCtxRetain) X(cuDevicePrimaryCtxRelease) X(cuCtxSetCurrent) X(cuMemGetInfo)           \
   X(cuMemAlloc) X(cuMemFree) X(cuMemHostAlloc) X(cuMemFreeHost) X(cuMemcpyHtoDAsync) X(cuMemcpyDtoHAsync) X(cuMemsetD8Async) X(cuMemsetD32Async)    \
   X(cuStreamCreate) X(cuStreamDestroy) X(cuStreamSynchronize) X(cuStreamBeginCapture) X(cuStreamEndCapture) X(cuEventCreate) X(cuEventDestroy)      \
-  X(cuEventRecord) X(cuEventSynchronize) X(cuGraphInstantiateWithFlags) X(cuGraphDestroy) X(cuGraphExecDestroy) X(cuGraphLaunch)                    \
-  X(cuModuleLoadData) X(cuModuleUnload) X(cuModuleGetFunction) X(cuFuncLoad) X(cuFuncGetAttribute) X(cuFuncSetAttribute) X(cuFuncGetParamInfo)      \
+  X(cuEventRecord) X(cuEventSynchronize) X(cuGraphAddEmptyNode) X(cuGraphInstantiateWithFlags) X(cuGraphDestroy) X(cuGraphExecDestroy)              \
+  X(cuGraphLaunch) X(cuModuleLoadData) X(cuModuleUnload) X(cuModuleGetFunction) X(cuFuncLoad) X(cuFuncGetAttribute) X(cuFuncSetAttribute) X(cuFuncGetParamInfo)      \
   X(cuLaunchKernel)
 
 #define CF_NVRTC_FUNCTIONS(X)                                                                                                                       \

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 
 #include "common/error.h"
 #include "cuda/dependencies.h"
@@ -11,7 +12,7 @@ namespace cf::cuda::gpu {
 namespace {
 
 constexpr uint64_t kAlignment = 256;
-constexpr uint64_t kWorkspaces = 3;
+constexpr uint32_t kPlaces = 3;  ///< of scratch and of workspaces, where launches run at the same time
 
 uint64_t aligned(uint64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -69,6 +70,7 @@ GpuMachine::GpuMachine(uint32_t ordinal, Precision precision)
   target_.multiprocessors = static_cast<uint32_t>(device_.multiprocessors);
   target_.shared_bytes = static_cast<uint32_t>(device_.shared_bytes);
   target_.precision = precision;
+  target_.scratch_places = concurrent_ ? kPlaces : 1;
 }
 
 GpuMachine::~GpuMachine() {
@@ -89,13 +91,12 @@ std::unique_ptr<Prepared> GpuMachine::prepare(const LaunchList& list) {
     p->workspaces.push_back({0, bytes});
     most = std::max(most, bytes);
   }
-  // They take turns in a few places, so that launches can run at the same time.
-  most = aligned(most);
-  const uint64_t begin = aligned(list.scratch_bytes);
+  const uint64_t begin = aligned(list.scratch_bytes), places = target_.scratch_places;
   uint64_t turn = 0;
+  most = aligned(most);
   for (GpuPrepared::Part& w : p->workspaces)
-    if (w.bytes > 0) w.at = begin + turn++ % kWorkspaces * most;
-  p->scratch_bytes = begin + std::min(turn, kWorkspaces) * most;
+    if (w.bytes > 0) w.at = begin + turn++ % places * most;
+  p->scratch_bytes = begin + std::min(turn, places) * most;
   return p;
 }
 
@@ -126,20 +127,42 @@ void GpuMachine::record(const LaunchList& list, const Prepared& prepared, const 
   std::vector<Workspace> workspaces;
   for (const GpuPrepared::Part& w : static_cast<const GpuPrepared&>(prepared).workspaces) workspaces.push_back({binding.scratch + w.at, w.bytes});
   const std::vector<std::vector<uint32_t>> before = dependencies(list, binding, begin, end, workspaces);
-  // Of each launch the nodes that stand for its end: a library's may be several kernels.
-  std::vector<std::vector<CUgraphNode>> ends;
-  for (uint32_t i = begin; i < end; ++i) {
-    std::vector<CUgraphNode> nodes;
-    for (const uint32_t d : before[i - begin]) nodes.insert(nodes.end(), ends[d].begin(), ends[d].end());
-    check(device_.cu.set_capture_dependencies(device_.stream, nodes.data(), nodes.size(), CU_STREAM_SET_CAPTURE_DEPENDENCIES), "cuStreamUpdateCaptureDependencies");
-    enqueue(list, prepared, binding, i);
+  CUgraph graph = nullptr;
+  const auto last_nodes = [&](const char* what) {
     CUstreamCaptureStatus status{};
-    const CUgraphNode* last = nullptr;
+    cuuint64_t id = 0;
+    const CUgraphNode* nodes = nullptr;
     size_t count = 0;
-    check(device_.cu.capture_info(device_.stream, &status, nullptr, nullptr, &last, &count), "cuStreamGetCaptureInfo");
-    if (status != CU_STREAM_CAPTURE_STATUS_ACTIVE) throw Error(Code::internal, list.launches[i].name, "this launch can't be a part of a graph");
-    ends.emplace_back(last, last + count);
+    check(device_.cu.capture_info(device_.stream, &status, &id, &graph, &nodes, &count), "cuStreamGetCaptureInfo");
+    if (status != CU_STREAM_CAPTURE_STATUS_ACTIVE) throw Error(Code::internal, what, "this launch can't be a part of a graph");
+    return std::vector<CUgraphNode>(nodes, nodes + count);
+  };
+  last_nodes("cuStreamBeginCapture");
+  // Launches that wait for nothing stand behind a node that does nothing.
+  CUgraphNode start = nullptr;
+  check(device_.cu.cuGraphAddEmptyNode(&start, graph, nullptr, 0), "cuGraphAddEmptyNode");
+  // Of each launch the nodes that stand for its end: a library's may be several kernels, or none.
+  std::vector<std::vector<CUgraphNode>> ends;
+  const auto stand_behind = [&](const std::vector<uint32_t>& launches) {
+    std::vector<CUgraphNode> nodes;
+    for (const uint32_t d : launches) nodes.insert(nodes.end(), ends[d].begin(), ends[d].end());
+    std::sort(nodes.begin(), nodes.end(), std::less<>());
+    nodes.erase(std::unique(nodes.begin(), nodes.end()), nodes.end());
+    if (nodes.empty()) nodes.push_back(start);
+    check(device_.cu.set_capture_dependencies(device_.stream, nodes.data(), nodes.size(), CU_STREAM_SET_CAPTURE_DEPENDENCIES), "cuStreamUpdateCaptureDependencies");
+  };
+  std::vector<bool> last(end - begin, true);
+  for (uint32_t i = begin; i < end; ++i) {
+    stand_behind(before[i - begin]);
+    for (const uint32_t d : before[i - begin]) last[d] = false;
+    enqueue(list, prepared, binding, i);
+    ends.push_back(last_nodes(list.launches[i].name.c_str()));
   }
+  // A capture ends where all its branches do.
+  std::vector<uint32_t> all;
+  for (uint32_t i = 0; i < last.size(); ++i)
+    if (last[i]) all.push_back(i);
+  stand_behind(all);
 }
 
 std::unique_ptr<Graph> GpuMachine::capture(const LaunchList& list, const Prepared& prepared, const Binding& binding, uint32_t begin, uint32_t end) {
