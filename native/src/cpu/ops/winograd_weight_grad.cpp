@@ -36,10 +36,11 @@ class WinogradWeightGrad final : public Kernel {
         in_blocks_(ceil_div(s.i, piece_.in)),
         out_blocks_(ceil_div(s.o, piece_.out)),
         pieces_(in_blocks_ * out_blocks_),
+        apart_(works_apart(s, tiles_, static_cast<size_t>(device.threads))),
         // When the pieces do not share out evenly, the products do.
         spread_(uneven(pieces_, static_cast<size_t>(device.threads))),
         chunk_(chunk()),
-        chunks_(ceil_div(tiles_, chunk_)),
+        chunks_(ceil_div(most_tiles(), chunk_)),
         v_k_(odd_lines(in_blocks_ * piece_.in * chunk_)),
         z_k_(odd_lines(out_blocks_ * piece_.out * chunk_)),
         m_row_(odd_lines(piece_.in)),
@@ -51,16 +52,17 @@ class WinogradWeightGrad final : public Kernel {
 
   size_t scratch_bytes() const override {
     Scratch s;
-    take(s);
+    for (int slot = 0; slot < (apart_ ? threads_ : 1); ++slot) take(s);
     return s.used();
   }
   double flops() const override { return s_.flops(); }
 
   void run(const Run& run) const override {
     Scratch scratch(run.scratch());
-    const Parts p = take(scratch);
     const float *x = run.f32(x_), *dy = run.f32(dy_);
     float* dw = run.f32(dw_);
+    if (apart_) return run_apart(run, scratch, x, dy, dw);
+    const Parts p = take(scratch);
     for (size_t c = 0; c < chunks_ && !run.cancelled(); ++c) {
       const Part part = part_of(tiles_, chunks_, c);
       const size_t count = part.end - part.begin;
@@ -94,20 +96,61 @@ class WinogradWeightGrad final : public Kernel {
   struct Parts {
     float *v, *z, *m;
   };
+  // Few channels: each thread makes a dU of its own from its own tiles, so that V and Z never leave its second-level cache and nobody waits for anybody until the
+  // sums are added. What threads write for each other costs as much as the products there. With more channels, so many dU would.
+  static bool works_apart(const ConvShape& s, size_t tiles, size_t threads) {
+    constexpr size_t kBytes = 5u << 18, kFewest = 32;
+    return threads > 1 && 36 * sizeof(float) * s.i * s.o <= kBytes && tiles >= kFewest * threads;
+  }
+  void run_apart(const Run& run, Scratch& scratch, const float* x, const float* dy, float* dw) const {
+    const size_t threads = static_cast<size_t>(threads_);
+    const Parts first = take(scratch);
+    // Every thread's part of the scratch looks like the first one's.
+    const auto part = [&](size_t slot) {
+      const size_t at = slot * scratch.used() / sizeof(float);
+      return Parts{first.v + at, first.z + at, first.m + at};
+    };
+    parallel_for(threads_, threads, [&](size_t slot) {
+      const Parts p = part(slot);
+      const Part tiles = part_of(tiles_, threads, slot);
+      for (size_t c = 0; c < chunks_ && !run.cancelled(); ++c) {
+        const Part own = part_of(tiles.end - tiles.begin, chunks_, c);
+        const size_t count = own.end - own.begin;
+        for (size_t t = 0; t < count; ++t) transform(x, dy, tiles.begin + own.begin + t, t, count, p);
+        for (size_t i = 0; i < 36 * pieces_; ++i) product(p, p.m + i / 36 * 36 * m_k_, i / 36, i % 36, count, c > 0);
+      }
+    });
+    parallel_for(threads_, s_.o, [&](size_t o) {
+      for (size_t ib = 0; ib < in_blocks_; ++ib) {
+        const size_t piece = (o / piece_.out * in_blocks_ + ib) * 36 * m_k_, row = o % piece_.out * m_row_;
+        for (size_t slot = 1; slot < threads; ++slot)
+          for (size_t k = 0; k < 36; ++k) {
+            const float* const from = part(slot).m + piece + k * m_k_ + row;
+            float* const to = first.m + piece + k * m_k_ + row;
+            for (size_t i = 0; i < piece_.in; ++i) to[i] += from[i];
+          }
+        finish(first.m + piece, o, ib, dw);
+      }
+    });
+  }
+
   static bool uneven(size_t pieces, size_t threads) { return round_up(pieces, threads) * 10 > pieces * 11; }
   // Does dU exist as a whole, or does each thread reuse the memory of one piece?
-  bool keeps_all() const { return chunks_ > 1 || spread_; }
+  bool keeps_all() const { return apart_ || chunks_ > 1 || spread_; }
   Parts take(Scratch& s) const {
     float* v = s.floats(36 * v_k_);
     float* z = s.floats(36 * z_k_);
     return {v, z, s.floats((keeps_all() ? pieces_ : static_cast<size_t>(threads_)) * 36 * m_k_)};
   }
 
+  // Tiles that work on one dU.
+  size_t most_tiles() const { return apart_ ? ceil_div(tiles_, static_cast<size_t>(threads_)) : tiles_; }
+
   // Tiles transformed together: few enough that V and Z are still near when they are multiplied, enough that going over dU once more does not show.
   size_t chunk() const {
-    constexpr size_t kBytes = 2u << 20, kFewest = 64;
-    const size_t per_tile = 36 * sizeof(float) * (in_blocks_ * piece_.in + out_blocks_ * piece_.out);
-    return ceil_div(tiles_, ceil_div(tiles_, std::max(kFewest, kBytes / per_tile)));
+    const size_t bytes = apart_ ? 5u << 17 : 2u << 20, per_tile = 36 * sizeof(float) * (in_blocks_ * piece_.in + out_blocks_ * piece_.out);
+    constexpr size_t kFewest = 64;
+    return ceil_div(most_tiles(), ceil_div(most_tiles(), std::max(kFewest, bytes / per_tile)));
   }
 
   void transform(const float* x, const float* dy, size_t tile, size_t t, size_t count, const Parts& p) const {
@@ -145,7 +188,7 @@ class WinogradWeightGrad final : public Kernel {
   size_t panel_, down_, across_, tiles_;
   Piece piece_;
   size_t in_blocks_, out_blocks_, pieces_;
-  bool spread_;
+  bool apart_, spread_;
   size_t chunk_, chunks_, v_k_, z_k_, m_row_, m_k_;
   decltype(&portable::winograd_input) input_;
   decltype(&portable::winograd_output_adjoint) adjoint_;
