@@ -100,14 +100,13 @@ async function trained(variant: Variant, seed: number, settings: Settings): Prom
   }
   const { columns } = await readMetrics(join(path, "metrics.jsonl"));
   const seconds = columns.get("seconds") ?? [];
-  // Whatever else the machine does, and pauses, make single iterations long.
-  return { path, seconds: (begun?.seconds ?? 0) + typical(seconds) };
+  return { path, seconds: (begun?.seconds ?? 0) + undisturbed(seconds) };
 }
 
-/** The sum of the seconds, each a median of those around it: parts of a run are of different kinds. */
-function typical(seconds: readonly number[]): number {
+/** The sum of the seconds, each the least of those around it: what else the machine does only ever adds. */
+function undisturbed(seconds: readonly number[]): number {
   const around = 25;
-  return seconds.reduce((sum, _, i) => sum + median(seconds.slice(Math.max(0, i - around), i + around + 1)), 0);
+  return seconds.reduce((sum, _, i) => sum + Math.min(...seconds.slice(Math.max(0, i - around), i + around + 1)), 0);
 }
 
 async function outcome(variant: Variant, seed: number, settings: Settings): Promise<Outcome> {
