@@ -29,7 +29,7 @@ async function archer(): Promise<string> {
   if (path !== "" && await Deno.stat(path).then(() => true, () => false)) return path;
   throw new SetupError(
     `sanitize: expected ${found === undefined ? "clang++" : path} for "thread", found none; ` +
-      "install with: apt-get install -y --no-install-recommends clang libomp-dev",
+      "install with: apt-get install -y --no-install-recommends clang libclang-rt-dev libomp-dev",
   );
 }
 
