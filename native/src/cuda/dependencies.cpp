@@ -1,55 +1,47 @@
 #include "cuda/dependencies.h"
 
 #include <algorithm>
-#include <map>
+
+#include "cuda/stretches.h"
 
 namespace cf::cuda {
 namespace {
 
-/// Who wrote and who has read since: disjoint stretches of addresses.
+constexpr uint32_t kNone = ~0u;
+
+struct Touch {
+  uint32_t writer;
+  std::vector<uint32_t> readers;  ///< since
+};
+
+/// Who touched what.
 class Touched {
  public:
-  void read(const char* from, const char* to, uint32_t launch, std::vector<uint32_t>& before) {
-    split(from), split(to);
+  void read(uint64_t begin, uint64_t end, uint32_t launch, std::vector<uint32_t>& before) {
+    auto& all = touches_.all;
+    touches_.split(end);
+    auto s = touches_.split(begin);
     // What nobody wrote before is noted too: who writes it later waits for its readers.
-    for (const char* at = from; at < to;) {
-      auto s = stretches_.lower_bound(at);
-      if (s == stretches_.end() || s->first > at) {
-        const char* const end = s == stretches_.end() ? to : std::min(to, s->first);
-        s = stretches_.emplace(at, Stretch{end, kNone, {}}).first;
-      }
-      if (s->second.writer != kNone) before.push_back(s->second.writer);
-      if (s->second.readers.empty() || s->second.readers.back() != launch) s->second.readers.push_back(launch);
-      at = s->second.end;
+    for (uint64_t at = begin; at < end; at = s->second.end, ++s) {
+      if (s == all.end() || s->first > at) s = all.emplace_hint(s, at, Stretch{s == all.end() ? end : std::min(end, s->first), {kNone, {}}});
+      Touch& t = s->second.value;
+      if (t.writer != kNone) before.push_back(t.writer);
+      if (t.readers.empty() || t.readers.back() != launch) t.readers.push_back(launch);
     }
   }
-  void write(const char* from, const char* to, uint32_t launch, std::vector<uint32_t>& before) {
-    split(from), split(to);
-    auto s = stretches_.lower_bound(from);
-    while (s != stretches_.end() && s->first < to) {
-      if (s->second.writer != kNone) before.push_back(s->second.writer);
-      before.insert(before.end(), s->second.readers.begin(), s->second.readers.end());
-      s = stretches_.erase(s);
+  void write(uint64_t begin, uint64_t end, uint32_t launch, std::vector<uint32_t>& before) {
+    const auto behind = touches_.split(end);
+    for (auto s = touches_.split(begin); s != behind; ++s) {
+      const Touch& t = s->second.value;
+      if (t.writer != kNone) before.push_back(t.writer);
+      before.insert(before.end(), t.readers.begin(), t.readers.end());
     }
-    stretches_.emplace(from, Stretch{to, launch, {}});
+    touches_.set(begin, end, {launch, {}});
   }
 
  private:
-  static constexpr uint32_t kNone = ~0u;
-  struct Stretch {
-    const char* end;
-    uint32_t writer;
-    std::vector<uint32_t> readers;
-  };
-  void split(const char* at) {
-    auto s = stretches_.lower_bound(at);
-    if (s == stretches_.begin()) return;
-    --s;
-    if (s->second.end <= at) return;
-    stretches_[at] = s->second;
-    s->second.end = at;
-  }
-  std::map<const char*, Stretch> stretches_;
+  using Stretch = Stretches<Touch>::Stretch;
+  Stretches<Touch> touches_;
 };
 
 /// Without those that others wait for already. `ancestors[i]`: all that launch i waits for, itself included.
@@ -76,10 +68,11 @@ std::vector<std::vector<uint32_t>> dependencies(const LaunchList& list, const Bi
     const uint32_t self = i - begin;
     const Launch& l = list.launches[i];
     std::vector<uint32_t> before;
-    const auto address = [&](const Range& r) { return binding.at({r.kind, r.buffer, r.begin}); };
-    for (const Range& r : l.reads) memory.read(address(r), address(r) + (r.end - r.begin), self, before);
-    for (const Range& r : l.writes) memory.write(address(r), address(r) + (r.end - r.begin), self, before);
-    if (i < workspaces.size() && workspaces[i].bytes > 0) memory.write(workspaces[i].data, workspaces[i].data + workspaces[i].bytes, self, before);
+    const auto address = [](const char* p) { return static_cast<uint64_t>(reinterpret_cast<uintptr_t>(p)); };
+    const auto first = [&](const Range& r) { return address(binding.at({r.kind, r.buffer, r.begin})); };
+    for (const Range& r : l.reads) memory.read(first(r), first(r) + (r.end - r.begin), self, before);
+    for (const Range& r : l.writes) memory.write(first(r), first(r) + (r.end - r.begin), self, before);
+    if (i < workspaces.size() && workspaces[i].bytes > 0) memory.write(address(workspaces[i].data), address(workspaces[i].data) + workspaces[i].bytes, self, before);
     before.erase(std::remove(before.begin(), before.end(), self), before.end());
     std::vector<bool> all(self + 1);
     out.push_back(reduced(std::move(before), ancestors, all));

@@ -5,6 +5,7 @@
 
 #include "cuda/check/form.h"
 #include "cuda/check/overlap.h"
+#include "cuda/stretches.h"
 
 namespace cf::cuda {
 namespace {
@@ -16,39 +17,24 @@ struct Part {
   uint64_t begin, end;
 };
 
-/// Who wrote what last: disjoint stretches of one space, each with a tag (in the arena the buffer that it belongs to).
+/// Who wrote what last, in one space: a tag (in the arena the buffer that it belongs to).
 class Written {
  public:
-  void set(uint64_t begin, uint64_t end, uint32_t tag) {
-    split(begin), split(end);
-    stretches_.erase(stretches_.lower_bound(begin), stretches_.lower_bound(end));
-    if (begin < end) stretches_[begin] = {end, tag};
-  }
+  void set(uint64_t begin, uint64_t end, uint32_t tag) { tags_.set(begin, end, tag); }
   bool covers(uint64_t begin, uint64_t end, uint32_t tag) const {
-    auto at = stretches_.upper_bound(begin);
-    if (at == stretches_.begin()) return begin >= end;
+    const auto& all = tags_.all;
+    auto at = all.upper_bound(begin);
+    if (at == all.begin()) return begin >= end;
     for (--at; begin < end; ++at) {
-      if (at == stretches_.end() || at->first > begin || at->second.end <= begin || at->second.tag != tag) return false;
+      if (at == all.end() || at->first > begin || at->second.end <= begin || at->second.value != tag) return false;
       begin = at->second.end;
     }
     return true;
   }
-  void clear() { stretches_.clear(); }
+  void clear() { tags_.all.clear(); }
 
  private:
-  struct Stretch {
-    uint64_t end;
-    uint32_t tag;
-  };
-  void split(uint64_t at) {
-    auto s = stretches_.lower_bound(at);
-    if (s == stretches_.begin()) return;
-    --s;
-    if (s->second.end <= at) return;
-    stretches_[at] = s->second;
-    s->second.end = at;
-  }
-  std::map<uint64_t, Stretch> stretches_;
+  Stretches<uint32_t> tags_;
 };
 
 class Checker {
