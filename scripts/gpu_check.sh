@@ -117,7 +117,8 @@ compiled() {
 sanitizer() {
   local tool program own precision
   for tool in memcheck racecheck initcheck; do
-    # Launch by launch, so that a finding names its kernel's. initcheck has to see what the libraries' kernels write, and doesn't see what cuDNN's tensor core kernels do.
+    # Launch by launch, so that a finding names its kernel's. initcheck has to see what the libraries' kernels write. In bfloat16 it reported each read of a result of
+    # cuDNN's, right as they were, and racecheck broke off by itself while libraries' algorithms were measured (H200, sanitizer of CUDA 13.0): there memcheck is all.
     own=(--kernel-name kernel_substring=cf_kernel)
     [ "$tool" = initcheck ] && own=()
     for program in learn sample initialise density learn-direct; do
