@@ -48,9 +48,9 @@ pack() {
 
 # begin NAME SECONDS COMMAND…: runs it, keeps its output, exit code and duration.
 begin() {
-  local name="$1" limit="$2" started code left=$((budget - SECONDS))
+  local name="$1" limit="$2" since code left=$((budget - SECONDS))
   shift 2
-  started=$(date +%s.%N)
+  since=$(date +%s.%N)
   if [ "$left" -lt 10 ]; then
     echo "no time is left (--budget $budget)" >"$work/$name.log"
     code=skipped
@@ -59,7 +59,7 @@ begin() {
     timeout -k 5 "$((limit < left ? limit : left))" "$@" >"$work/$name.log" 2>&1
     code=$?
   fi
-  printf '%s\t%s\t%s\n' "$name" "$code" "$(echo "$(date +%s.%N) $started" | awk '{ print $1 - $2 }')" >"$work/$name.step"
+  printf '%s\t%s\t%s\n' "$name" "$code" "$(echo "$(date +%s.%N) $since" | awk '{ print $1 - $2 }')" >"$work/$name.step"
 }
 
 # end NAME: notes how it went, and writes the report again. What is theirs ("peer-…") may fail.
