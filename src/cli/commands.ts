@@ -145,6 +145,7 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
         "folder, FILE.png (one picture of all) or FILE.safetensors; interrupted, the same command goes on where it stopped",
       )
       .option("--seed <n>", "seed (default: the run's)", SEED)
+      .option("--steps <n>", "Langevin steps (default: as many as in training)", FIRST_COUNT)
       .option("--proposals", "the flow's proposals too, in a folder or beside the images in FILE.png")
       .option("--grid", "in a folder: also grid.png with proposals | revised images")
       .option("--trajectory", "the states of the Langevin chains: a row of FILE.png each, or FILE.apng, an animation")
@@ -278,6 +279,7 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
       "generated images of each kind (default: as many as real ones, at least 1,000)",
       wholeNumber(2),
     )
+    .option("--steps <n>", "Langevin steps that revise them (default: as many as in training)", FIRST_COUNT)
     .option("--metrics <names>", `some of ${METRICS.join(", ")}, with commas (default: all)`, namesOf(...METRICS))
     .option(
       "--features <digits|file.onnx>",

@@ -16,7 +16,7 @@ import { readStatistics, writeStatistics } from "../metrics/statistics_file.ts";
 import { givenImages, usedImages } from "./data_source.ts";
 import { evaluationLines, jsonOfEvaluation } from "./evaluation_text.ts";
 import { listenForInterruption } from "./interruption.ts";
-import { findConfig, openModel } from "./model_source.ts";
+import { findCheckpoint, findConfig, modelOf, withSteps } from "./model_source.ts";
 import type { DeviceFlags } from "./options.ts";
 import { deviceOptions } from "../runtime/device.ts";
 import { expectWritable } from "./output.ts";
@@ -27,6 +27,7 @@ export interface EvaluateCommandOptions extends DeviceFlags {
   readonly data?: string;
   readonly real?: number;
   readonly count?: number;
+  readonly steps?: number;
   readonly metrics?: readonly Metric[];
   readonly features?: readonly string[];
   readonly valueRange?: ValueRange;
@@ -57,7 +58,8 @@ export async function evaluateCommand(run: string, options: EvaluateCommandOptio
   const known = statistics === undefined ? undefined : await readStatistics(statistics);
   using given = await givenImages(config, data);
   const reference = firstPart(given.data, usedImages(given.data, real, "--real"));
-  await using model = await openModel(run, deviceOptions(options), (line) => console.error(line));
+  const checkpoint = withSteps(await findCheckpoint(run, (line) => console.error(line)), options.steps);
+  await using model = modelOf(checkpoint, deviceOptions(options), (line) => console.error(line));
   await using networks = new AsyncDisposableStack();
   const extractors = await openExtractors(networks, options, reference);
   using rates = new Rates();

@@ -1,6 +1,6 @@
 /** Opens the model that a command's argument names. */
 import { stat } from "node:fs/promises";
-import { CheckpointError } from "../errors.ts";
+import { CheckpointError, UsageError } from "../errors.ts";
 import type { CoopFlowConfig } from "../coopflow/config.ts";
 import { type Checkpoint, readCheckpoint, readCheckpointHeader } from "../coopflow/checkpoint.ts";
 import { CoopFlow } from "../coopflow/model.ts";
@@ -41,6 +41,20 @@ async function isDirectory(path: string): Promise<boolean> {
     throw new CheckpointError(`cannot read ${path}: ${systemReason(error)}`, { cause: error });
   });
   return found.isDirectory();
+}
+
+/**
+ * The checkpoint with T = `steps` for the chains of its samples; as it is without `steps`.
+ *
+ * @throws {UsageError} if its model has no chains
+ */
+export function withSteps(checkpoint: Checkpoint, steps: number | undefined): Checkpoint {
+  if (steps === undefined) return checkpoint;
+  const { config } = checkpoint;
+  if (config.training.phase === "flow") {
+    throw new UsageError("--steps: expected a model with a trained EBM, found one of phase flow, which has no chains");
+  }
+  return { ...checkpoint, config: { ...config, langevin: { ...config.langevin, steps } } };
 }
 
 /** The checkpoint that {@linkcode openModel} opens. */

@@ -10,7 +10,7 @@ import { type Pixels, writePng } from "../io/png.ts";
 import { tensorOf, writeSafetensors } from "../io/safetensors.ts";
 import { imageGrid } from "../metrics/grid.ts";
 import { listenForInterruption } from "./interruption.ts";
-import { findCheckpoint, findConfig, modelOf } from "./model_source.ts";
+import { findCheckpoint, findConfig, modelOf, withSteps } from "./model_source.ts";
 import type { DeviceFlags } from "./options.ts";
 import { deviceOptions } from "../runtime/device.ts";
 import { expectWritable, expectWritableFolder } from "./output.ts";
@@ -22,6 +22,7 @@ export interface SampleCommandOptions extends DeviceFlags {
   readonly count: number;
   readonly out: string;
   readonly seed?: number;
+  readonly steps?: number;
   readonly proposals?: boolean;
   readonly grid?: boolean;
   readonly trajectory?: boolean;
@@ -44,7 +45,7 @@ export async function sampleCommand(run: string, options: Partial<SampleCommandO
   await findConfig(run); // before a folder is made
   await (target === "folder" ? expectWritableFolder(out) : expectWritable(out));
   using interruption = listenForInterruption((line) => console.error(line));
-  const checkpoint = await findCheckpoint(run, (line) => console.error(line));
+  const checkpoint = withSteps(await findCheckpoint(run, (line) => console.error(line)), options.steps);
   await using model = modelOf(checkpoint, deviceOptions(options), (line) => console.error(line));
   const how: SampleOptions = { seed: seed ?? model.config.seed, liveParameters, signal: interruption.signal };
   if (options.trajectory) {

@@ -71,6 +71,8 @@ export interface Distances {
 export interface Evaluation {
   readonly iteration: number;
   readonly seed: number;
+  /** T of the chains that revised. */
+  readonly steps: number;
   readonly reference: { readonly name: string; readonly count: number };
   /** The flow's bits per dimension on the real images: one draw of dequantization noise. */
   readonly bitsPerDim?: Interval;
@@ -184,6 +186,7 @@ export async function evaluate(
   return displayedEvaluation({
     iteration: model.counters.iteration,
     seed,
+    steps: model.config.langevin.steps,
     reference: { name: reference.name, count: reference.count },
     ...(has("likelihood") ? { bitsPerDim: meanInterval(scores.bitsPerDim, seed, "bootstrap bits/dim") } : {}),
     distances,

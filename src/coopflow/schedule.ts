@@ -42,6 +42,11 @@ export function learnKind({ training: { phase, flowFrom, flowEvery } }: CoopFlow
   return phase !== "coop" || (i >= flowFrom && (i - flowFrom) % flowEvery === 0) ? "learn" : "learn-ebm";
 }
 
+/** Iterations in which the flow learns: what its learning rate falls over. */
+function flowIterations({ phase, flowFrom, flowEvery, iterations }: Scheduled["training"]): number {
+  return phase === "coop" ? Math.max(0, Math.ceil((iterations - flowFrom) / flowEvery)) : iterations;
+}
+
 function numberOf(value: number | "off"): number {
   return value === "off" ? Infinity : value;
 }
@@ -70,7 +75,7 @@ function ofNetwork(
 export interface Scheduled {
   readonly training: Pick<
     CoopFlowConfig["training"],
-    "flow" | "ebm" | "averaging" | "iterations" | "stopOnNaN" | "thresholdFrom"
+    "phase" | "flowFrom" | "flowEvery" | "flow" | "ebm" | "averaging" | "iterations" | "stopOnNaN" | "thresholdFrom"
   >;
 }
 
@@ -80,7 +85,7 @@ export function learnScalars(config: Scheduled, counters: Counters): Record<stri
   const { flow, ebm, averaging, iterations } = training;
   return {
     strict: training.stopOnNaN ? 1 : 0,
-    ...ofNetwork("flow", flow, averaging.flow, counters.flowUpdates, iterations),
+    ...ofNetwork("flow", flow, averaging.flow, counters.flowUpdates, flowIterations(training)),
     ...ofNetwork("ebm", ebm, averaging.ebm, counters.ebmUpdates, iterations),
     ...(counters.iteration < training.thresholdFrom ? { ebm_threshold: Infinity } : {}),
   };

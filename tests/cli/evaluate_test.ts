@@ -3,6 +3,7 @@ import { describe, it } from "@std/testing/bdd";
 import { readAll } from "../../src/data/dataset.ts";
 import { frechetDistance } from "../../src/metrics/frechet.ts";
 import { pixelMoments } from "../../src/metrics/pixel_frechet.ts";
+import type { Distances } from "../../src/coopflow/evaluation.ts";
 import { CoopFlow } from "../../src/coopflow/model.ts";
 import { momentsOf } from "../../src/metrics/moments.ts";
 import { readStatistics, writeStatistics } from "../../src/metrics/statistics_file.ts";
@@ -39,6 +40,23 @@ describe("evaluate", () => {
       assertAlmostEquals(found.distances[2].frechet.value, expected, 1e-6 * expected);
       const { bitsPerDim } = await model.density(readAll(tinyImages()));
       assertAlmostEquals(found.bitsPerDim.value, bitsPerDim.reduce((sum, b) => sum + b, 0) / 24, 1e-5);
+
+      const long = await run(folder, [
+        ...evaluate,
+        "--metrics",
+        "distances",
+        "--steps",
+        "9",
+        "--json",
+        "--out",
+        "9.json",
+      ]);
+      assertEquals(long.code, 0, long.err);
+      const revised = JSON.parse(long.out);
+      assertEquals([found.steps, revised.steps], [2, 9]);
+      const values = [found, revised].map(({ distances }) => distances.map((d: Distances) => d.frechet?.value));
+      assertEquals(values[1].slice(0, 2), values[0].slice(0, 2));
+      assert(values[1][2] !== values[0][2]);
 
       const size = images.length / 40;
       await writeStatistics(`${folder}/real.npz`, pixelMoments(readAll(tinyImages()), 24));

@@ -126,6 +126,24 @@ describe("sample", () => {
         assertEquals(states.subarray(i * 48, i * 48 + 16), proposals!.subarray(i * 16, i * 16 + 16));
         assertEquals(states.subarray(i * 48 + 32, i * 48 + 48), images!.subarray(i * 16, i * 16 + 16));
       }
+      // Longer chains begin with the same steps.
+      const longer = await run(folder, sample(6, "c.safetensors", "--trajectory", "--steps", "4"));
+      assertStringIncludes(longer.out, "5 states of each", longer.err);
+      const longChains = await readSafetensors(`${folder}/c.safetensors`);
+      const longStates = toFloat32(longChains.tensors.get("trajectories")!);
+      for (let i = 0; i < 6; i++) {
+        assertEquals(longStates.subarray(i * 80, i * 80 + 48), states.subarray(i * 48, i * 48 + 48));
+      }
+    });
+  });
+
+  it("refuses steps for a model without chains", async () => {
+    await withFolder(async (folder) => {
+      const alone = ["--phase", "flow", "--iterations", "1", "--out", "run", "--quiet"];
+      assertEquals((await run(folder, ["train", ...await tinyFiles(folder), ...alone])).code, 0);
+      const { code, err } = await run(folder, sample(6, "a.safetensors", "--steps", "4"));
+      assertEquals(code, 2);
+      assertStringIncludes(err, "--steps: expected a model with a trained EBM, found one of phase flow");
     });
   });
 });

@@ -56,6 +56,18 @@ describe("learnScalars", () => {
     assertAlmostEquals(scalars["ebm_c2"] ?? 0, 1 / (1 - 0.5 ** 8), 1e-12);
   });
 
+  it("lets the flow's rate fall over the iterations in which it learns", () => {
+    const { training } = config;
+    const rates = (flowUpdates: number): [number | undefined, number | undefined] => {
+      const rare = { training: { ...training, flowFrom: 20, flowEvery: 4 } }; // 20 updates of the flow, 100 of the EBM
+      const scalars = learnScalars(rare, { ...FRESH, iteration: 20 + 4 * flowUpdates, flowUpdates, ebmUpdates: 90 });
+      return [scalars["flow_lr"], scalars["ebm_lr"]];
+    };
+    assertEquals(rates(10), [0.9, 2]);
+    assertEquals(rates(15), [0.5, 2]);
+    assertEquals(rates(20), [0, 2]);
+  });
+
   it("feeds infinity for what is off, and decays only where averages are kept", () => {
     const scalars = learnScalars(config, FRESH);
     assertEquals(scalars["flow_clip"], 1);
