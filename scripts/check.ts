@@ -5,6 +5,14 @@
 import { checkRepository } from "./check_layers.ts";
 import { REPOSITORY } from "./setup.ts";
 import { tryCommand } from "./support/command.ts";
+import { runScript, WrongUsage } from "./support/setup_error.ts";
+
+const HELP = `Usage: deno task check
+
+Checks types, lint, formatting and what each room of src may import
+
+Example:
+  deno task check`;
 
 const DENO_CHECKS: Readonly<Record<string, readonly string[]>> = {
   types: ["check", "--quiet", "."],
@@ -24,17 +32,22 @@ async function runLayers(): Promise<{ ok: boolean; output: string }> {
   return { ok: violations.length === 0, output };
 }
 
-const checks = {
-  ...Object.fromEntries(Object.entries(DENO_CHECKS).map(([k, args]) => [k, runDeno(args)])),
-  layers: runLayers(),
-};
-let failed = false;
-for (const [name, running] of Object.entries(checks)) {
-  const { ok, output } = await running;
-  if (!ok) {
-    failed = true;
-    console.error(output);
+async function main(): Promise<number> {
+  if (Deno.args.length > 0) throw new WrongUsage(`check: expected no arguments, found ${Deno.args.join(" ")}`);
+  const checks = {
+    ...Object.fromEntries(Object.entries(DENO_CHECKS).map(([k, args]) => [k, runDeno(args)])),
+    layers: runLayers(),
+  };
+  let failed = false;
+  for (const [name, running] of Object.entries(checks)) {
+    const { ok, output } = await running;
+    if (!ok) {
+      failed = true;
+      console.error(output);
+    }
+    console.log(`${name}: ${ok ? "ok" : "FAILED"}`);
   }
-  console.log(`${name}: ${ok ? "ok" : "FAILED"}`);
+  return failed ? 1 : 0;
 }
-if (failed) Deno.exit(1);
+
+await runScript(main, HELP);

@@ -23,7 +23,7 @@ import {
   RUN_REPORT,
   type RunReport,
 } from "./support/comparison.ts";
-import { runScript, SetupError } from "./support/setup_error.ts";
+import { runScript, SetupError, WrongUsage } from "./support/setup_error.ts";
 
 /** The version that the targets were set against. */
 const TORCH = "2.11.0";
@@ -60,7 +60,7 @@ export interface CompareOptions {
   readonly out: string;
 }
 
-/** Options from arguments and environment; `undefined` when help was asked for. Throws SetupError on what it can't use. */
+/** Options from arguments and environment; `undefined` when help was asked for. Throws WrongUsage on what it can't use. */
 export function parseOptions(
   args: readonly string[],
   env: (name: string) => string | undefined,
@@ -84,13 +84,13 @@ export function parseOptions(
   try {
     ({ values } = parse());
   } catch (error) {
-    throw new SetupError(`compare: ${error instanceof Error ? error.message.split(". ")[0] : error}; see --help`);
+    throw new WrongUsage(`compare: ${error instanceof Error ? error.message.split(". ")[0] : error}; see --help`);
   }
   if (values.help) return undefined;
   const whole = (name: "rounds" | "threads"): number | undefined => {
     const given = values[name];
     if (given === undefined || /^[1-9]\d{0,3}$/.test(given)) return given === undefined ? undefined : Number(given);
-    throw new SetupError(
+    throw new WrongUsage(
       `compare: --${name}: expected a whole number from 1 to 9999, found ${JSON.stringify(given)}`,
     );
   };
@@ -98,7 +98,7 @@ export function parseOptions(
     const column = COLUMNS.find((known) => known.name === name.trim());
     if (column !== undefined) return column;
     const known = COLUMNS.map(({ name }) => name).join(", ");
-    throw new SetupError(`compare: --columns: expected some of ${known}, found ${JSON.stringify(name)}`);
+    throw new WrongUsage(`compare: --columns: expected some of ${known}, found ${JSON.stringify(name)}`);
   });
   const python = values.python ?? env("COOPFLOW_PEER_PYTHON") ?? "python3";
   return {

@@ -12,7 +12,14 @@ import { learnProgram, sampleProgram } from "../src/coopflow/model_programs.ts";
 import { presets } from "../src/coopflow/presets.ts";
 import { REPOSITORY } from "./setup.ts";
 import { logExcerpt, runLogged, tryCommand } from "./support/command.ts";
-import { BuildError, runScript, SetupError } from "./support/setup_error.ts";
+import { BuildError, runScript, SetupError, WrongUsage } from "./support/setup_error.ts";
+
+const HELP = `Usage: deno task sanitize [address] [thread]
+
+Builds the native library with sanitizers; runs its tests and two programs under them
+
+Example:
+  deno task sanitize address`;
 
 const NAMES = ["address", "thread"] as const;
 type Name = typeof NAMES[number];
@@ -104,7 +111,7 @@ async function sanitize(name: Name): Promise<number> {
 async function main(): Promise<number> {
   const unknown = Deno.args.find((arg) => !NAMES.some((name) => name === arg));
   if (unknown !== undefined) {
-    throw new SetupError(`sanitize: expected ${NAMES.join(" or ")}, found ${JSON.stringify(unknown)}`);
+    throw new WrongUsage(`sanitize: expected ${NAMES.join(" or ")}, found ${JSON.stringify(unknown)}`);
   }
   let failed = 0;
   for (const name of NAMES) if (Deno.args.length === 0 || Deno.args.includes(name)) failed += await sanitize(name);
@@ -112,4 +119,4 @@ async function main(): Promise<number> {
   return failed === 0 ? 0 : 1;
 }
 
-await runScript(main);
+await runScript(main, HELP);

@@ -6,9 +6,21 @@
 
 import { fileURLToPath } from "node:url";
 import { ensureNativeLibrary } from "./support/native_build.ts";
-import { runScript, SetupError } from "./support/setup_error.ts";
+import { runScript, WrongUsage } from "./support/setup_error.ts";
 
 export const NO_INSTALL_FLAG = "--no-install";
+
+const HELP = `Usage: deno task build [options]
+
+Installs what the native library's build needs, and builds it; does nothing when it is up to date
+
+Options:
+  --tests       build the native tests too
+  --no-install  never install packages, say which are missing
+  -h, --help    show this and an example
+
+Example:
+  deno task build --tests`;
 
 /** The folder that has native/, package.json and deno.json. */
 export const REPOSITORY: string = fileURLToPath(new URL("..", import.meta.url));
@@ -27,10 +39,10 @@ export async function setUp(options: { readonly install: boolean; readonly tests
 async function main(): Promise<number> {
   const unknown = Deno.args.find((arg) => arg !== NO_INSTALL_FLAG && arg !== "--tests");
   if (unknown !== undefined) {
-    throw new SetupError(`setup: expected ${NO_INSTALL_FLAG} or --tests, found ${JSON.stringify(unknown)}`);
+    throw new WrongUsage(`setup: expected ${NO_INSTALL_FLAG} or --tests, found ${JSON.stringify(unknown)}`);
   }
   await setUp({ install: !Deno.args.includes(NO_INSTALL_FLAG), tests: Deno.args.includes("--tests") });
   return 0;
 }
 
-if (import.meta.main) await runScript(main);
+if (import.meta.main) await runScript(main, HELP);

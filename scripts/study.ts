@@ -6,7 +6,24 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { NO_INSTALL_FLAG, REPOSITORY, setUp } from "./setup.ts";
 import { listFiles } from "./support/content_hash.ts";
-import { runScript, SetupError } from "./support/setup_error.ts";
+import { runScript, WrongUsage } from "./support/setup_error.ts";
+
+const HELP = `Usage: deno task study <name> [options]
+
+Runs one of the long measurements, minutes to an hour of all cores
+
+Studies:
+  ablation         the paper's variants on digits, three seeds each
+  evaluate-memory  what evaluating 50,000 images takes beside 1,000
+  kill             training, killed again and again, ends with the same bytes
+  memory           what an iteration holds where it holds most
+  reconstruction   the search's gradient through the chain, beside PyTorch's
+  scaling          whether time grows as the work does
+
+The options of each are at the head of tests/studies/NAME.ts.
+
+Example:
+  deno task study memory paper 16 --recompute`;
 
 interface Study {
   main(args: readonly string[]): Promise<number>;
@@ -20,11 +37,15 @@ async function run(): Promise<number> {
   const [name = "", ...rest] = args;
   if (!names.includes(name)) {
     const known = names.length === 0 ? "none is there yet" : names.join(", ");
-    throw new SetupError(`study: expected a name from tests/studies (${known}), found ${JSON.stringify(name)}`);
+    throw new WrongUsage(
+      `study: expected a name from tests/studies (${known}), found ${
+        name === "" ? "none" : JSON.stringify(name)
+      }; see --help`,
+    );
   }
   await setUp({ install: args.length === Deno.args.length, tests: true });
   const study: Study = await import(pathToFileURL(join(folder, `${name}.ts`)).href);
   return await study.main(rest);
 }
 
-await runScript(run);
+await runScript(run, HELP);

@@ -8,10 +8,28 @@
 import { relative, resolve } from "node:path";
 import { NO_INSTALL_FLAG, REPOSITORY, setUp } from "./setup.ts";
 import { listFiles } from "./support/content_hash.ts";
-import { BuildError, runScript, SetupError } from "./support/setup_error.ts";
+import { BuildError, runScript, WrongUsage } from "./support/setup_error.ts";
 import { type CaseResult, countCases, fileFailure, type FileResult, formatTotals } from "./support/test_results.ts";
 import { runTestFiles } from "./support/test_run.ts";
 import { checkTypes } from "./support/type_check.ts";
+
+const HELP = `Usage: deno task test [options] [path...]
+
+Builds what is missing, checks types, runs tests
+
+Arguments:
+  path                   test files, or folders of them (default: tests)
+
+Options:
+  --filter <text>        cases whose name has this text, or matches /REGEXP/
+  --verbose              what passing tests print, too
+  --no-install           never install packages, say which are missing
+  -h, --help             show this and an example
+
+Other options go to deno test.
+
+Example:
+  deno task test tests/flow --filter inverse`;
 
 interface TestArguments {
   install: boolean;
@@ -29,7 +47,7 @@ function parseArguments(args: readonly string[]): TestArguments {
     else if (arg === "--verbose") parsed.verbose = true;
     else if (arg === "--filter") {
       const text = args[++i];
-      if (text === undefined) throw new SetupError("test: expected a text after --filter, found nothing");
+      if (text === undefined) throw new WrongUsage("test: expected a text after --filter, found nothing");
       parsed.filter = text;
     } else if (arg.startsWith("--filter=")) parsed.filter = arg.slice("--filter=".length);
     else if (arg.startsWith("-")) parsed.denoArgs.push(arg);
@@ -43,7 +61,7 @@ async function findTestFiles(paths: readonly string[]): Promise<string[]> {
   const found = new Set<string>();
   for (const path of paths.length === 0 ? [resolve(REPOSITORY, "tests")] : paths) {
     const info = await Deno.stat(path).catch(() => undefined);
-    if (info === undefined) throw new SetupError(`test: expected a test file or a folder, found nothing at ${path}`);
+    if (info === undefined) throw new WrongUsage(`test: expected a test file or a folder, found nothing at ${path}`);
     const files = info.isDirectory ? await listFiles(path) : [""];
     for (const file of files) {
       const full = file === "" ? resolve(path) : resolve(path, file);
@@ -118,4 +136,4 @@ function finish(results: readonly FileResult[]): number {
   return totals.failed > 0 || cases.length === 0 ? 1 : 0;
 }
 
-await runScript(main);
+await runScript(main, HELP);

@@ -4,6 +4,7 @@ import { METRICS } from "../coopflow/metric_names.ts";
 import { PRESET_NAMES } from "../coopflow/preset_names.ts";
 import { DEFAULT_DENSITY, DENSITY_NAMES } from "../coopflow/toy2d/densities.ts";
 import { LIBRARY_VERSION } from "../coopflow/version.ts";
+import { UsageError } from "../errors.ts";
 import { PRECISIONS } from "../runtime/precision.ts";
 import {
   deviceName,
@@ -15,6 +16,7 @@ import {
   PROFILED_ITERATIONS,
   wholeNumber,
 } from "./options.ts";
+import { INPAINT, INTERPOLATE, RECONSTRUCT, type SearchDefaults } from "./search_defaults.ts";
 
 type Commander = typeof import("commander");
 
@@ -52,6 +54,17 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
       )
       .option("--threads <n>", "threads; 0 = one per physical core", wholeNumber(0, 1024));
 
+  /** Adds an option that must be given. It is missed after unknown ones are refused: one of those may be this one, misspelt. */
+  const needing = (command: Command, flags: string, description: string, parse?: (text: string) => number): Command => {
+    if (parse === undefined) command.option(flags, description);
+    else command.option(flags, description, parse);
+    const name = command.options.at(-1)!.attributeName();
+    return command.hook("preAction", (_, action) => {
+      if (action.getOptionValue(name) !== undefined) return;
+      throw new UsageError(`${flags}: expected this option, found it missing`);
+    });
+  };
+
   const reading = (command: Command): Command =>
     command
       .option("--size <size>", "pictures: make them N×N, or HxW (height×width; default: 32)", imageSize)
@@ -72,7 +85,7 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
       )
         .option("--preset <name>", PRESET_NAMES.join(", "), oneOf(...PRESET_NAMES))
         .option("--config <file>", "JSON configuration, over the preset (or the reference's defaults)")
-        .option("--set <path=value>", "set one field of the configuration; may be repeated", listOf, [])
+        .option("--set <path=value>", "set one field of the configuration; may be repeated", listOf)
         .option(
           "--phase <name>",
           "coop; flow: the flow alone, by maximum likelihood on data; ebm: the EBM alone (default: the preset's)",
@@ -137,13 +150,21 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
     );
 
   devices(
-    define("sample", "Draw images from a trained model", "deno task sample runs/digits-1 --count 64 --out digits.png")
-      .argument("<run>", "run directory, or a checkpoint file")
-      .requiredOption("--count <n>", "how many images", FIRST_COUNT)
-      .requiredOption(
-        "--out <path>",
-        "folder, FILE.png (one picture of all) or FILE.safetensors; interrupted, the same command goes on where it stopped",
-      )
+    needing(
+      needing(
+        define(
+          "sample",
+          "Draw images from a trained model",
+          "deno task sample runs/digits-1 --count 64 --out digits.png",
+        )
+          .argument("<run>", "run directory, or a checkpoint file"),
+        "--count <n>",
+        "how many images",
+        FIRST_COUNT,
+      ),
+      "--out <path>",
+      "folder, FILE.png (one picture of all) or FILE.safetensors; interrupted, the same command goes on where it stopped",
+    )
       .option("--seed <n>", "seed (default: the run's)", SEED)
       .option("--steps <n>", "Langevin steps (default: as many as in training)", FIRST_COUNT)
       .option("--proposals", "the flow's proposals too, in a folder or beside the images in FILE.png")
@@ -179,16 +200,16 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
     .action(async (options: OptionValues) => done(await (await import("./bench.ts")).benchCommand(options)));
 
   /** What the commands that search for the chain's start share. */
-  const searches = (command: Command): Command =>
+  const searches = (command: Command, { count, out, iterations, rate, decay }: SearchDefaults): Command =>
     devices(
       command
         .argument("<run>", "run directory, or a checkpoint file")
         .option("--data <path>", "data set; without it the built-in digits that are held out")
-        .option("--count <n>", "how many of its images", FIRST_COUNT)
-        .option("--out <file>", "FILE.png (one picture of all) or FILE.safetensors")
-        .option("--iterations <n>", "steps of gradient descent", FIRST_COUNT)
-        .option("--rate <x>", "size of the first step", positiveNumber)
-        .option("--decay <x>", "factor from each step to the next", positiveNumber)
+        .option("--count <n>", `how many of its images (default: ${count})`, FIRST_COUNT)
+        .option("--out <file>", `FILE.png (one picture of all) or FILE.safetensors (default: ${out})`)
+        .option("--iterations <n>", `steps of gradient descent (default: ${iterations})`, FIRST_COUNT)
+        .option("--rate <x>", `size of the first step (default: ${rate})`, positiveNumber)
+        .option("--decay <x>", `factor from each step to the next (default: ${decay})`, positiveNumber)
         .option("--seed <n>", "seed of the starts (default: the run's)", SEED)
         .option("--live-parameters", "the live parameters even if there are averaged ones"),
     );
@@ -199,6 +220,7 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
       "Find where the Langevin flow has to start to end at given images",
       "deno task reconstruct runs/digits-1 --count 16 --out reconstructions.png",
     ),
+    RECONSTRUCT,
   )
     .action(async (run: string, options: OptionValues) =>
       done(await (await import("./search.ts")).reconstructCommand(run, options))
@@ -210,12 +232,13 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
       "Complete images of which a part is hidden",
       "deno task inpaint runs/digits-1 --mask 2,2,4,4 --completions 8 --out inpainted.png",
     ),
+    INPAINT,
   )
     .option(
       "--mask <rectangle|file>",
       "X,Y,WIDTH,HEIGHT to hide, or a PNG whose bright pixels are (default: the middle)",
     )
-    .option("--completions <n>", "completions of each image", FIRST_COUNT)
+    .option("--completions <n>", "completions of each image (default: 20)", FIRST_COUNT)
     .action(async (run: string, options: OptionValues) =>
       done(await (await import("./search.ts")).inpaintCommand(run, options))
     );
@@ -226,9 +249,10 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
       "Walk from image i to image i + count/2, or between random latents",
       "deno task interpolate runs/digits-1 --count 8 --out interpolations.png",
     ),
+    INTERPOLATE,
   )
-    .option("--points <n>", "images of a walk, both ends included", wholeNumber(2))
-    .option("--path <name>", "linear or spherical", oneOf("linear", "spherical"))
+    .option("--points <n>", "images of a walk, both ends included (default: 21)", wholeNumber(2))
+    .option("--path <name>", "linear or spherical (default: linear)", oneOf("linear", "spherical"))
     .option("--random <pairs>", "between this many pairs of random latents instead", FIRST_COUNT)
     .action(async (run: string, options: OptionValues) =>
       done(await (await import("./search.ts")).interpolateCommand(run, options))
@@ -253,12 +277,15 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
   )
     .option("--data <path>", "data set; without it the built-in digits that are held out")
     .option("--count <n>", "how many of its images (default: all)", FIRST_COUNT)
-    .option("--draws <k>", "draws of the dequantization noise of each image, importance-weighted", FIRST_COUNT)
+    .option(
+      "--draws <k>",
+      "draws of the dequantization noise of each image, importance-weighted (default: 1)",
+      FIRST_COUNT,
+    )
     .option(
       "--against <path|noise|inverted>",
       "tell these images apart (AUROC): a data set, uniform noise, or the images inverted; may be repeated",
       listOf,
-      [],
     )
     .option("--out <file.csv>", "each image's scores")
     .action(async (run: string, options: OptionValues) =>
@@ -285,7 +312,6 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
       "--features <digits|file.onnx>",
       "features beside the pixels: the built-in digit network, or a network of yours; may be repeated (default: digits' for digits)",
       listOf,
-      [],
     )
     .option(
       "--value-range <range>",
@@ -328,18 +354,21 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
     .argument("<run>", "run directory, new or empty")
     .option("--preset <name>", `${PRESET_NAMES.join(", ")} (default: read off the tensors)`, oneOf(...PRESET_NAMES))
     .option("--config <file>", "JSON configuration, over the preset")
-    .option("--set <path=value>", "set one field of the configuration; may be repeated", listOf, [])
+    .option("--set <path=value>", "set one field of the configuration; may be repeated", listOf)
     .action(async (file: string, run: string, options: OptionValues) =>
       done(await (await import("./exchange.ts")).importCommand(file, run, options))
     );
 
-  define(
-    "export",
-    "Write a run's networks for the reference program",
-    "deno task export runs/digits-1 --to digits.pth.tar",
+  needing(
+    define(
+      "export",
+      "Write a run's networks for the reference program",
+      "deno task export runs/digits-1 --to digits.pth.tar",
+    )
+      .argument("<run>", "run directory, or a checkpoint file"),
+    "--to <file>",
+    "FILE.pth.tar or FILE.safetensors",
   )
-    .argument("<run>", "run directory, or a checkpoint file")
-    .requiredOption("--to <file>", "FILE.pth.tar or FILE.safetensors")
     .option("--live-parameters", "the live parameters even if there are averaged ones")
     .option("--optimizers", "the optimizers' states too (.pth.tar)")
     .option("--data-parallel", "names begin with module., as the reference has them on GPUs (.pth.tar)")

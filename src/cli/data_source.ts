@@ -100,7 +100,10 @@ export async function builtIn(config: CoopFlowConfig): Promise<ClosableSplit> {
   const { height, width, channels } = config.data;
   const { train: images } = data;
   if (height !== images.height || width !== images.width || channels !== images.channels) {
-    throw new UsageError(`expected --data with images of ${height}×${width}×${channels}, found none given`);
+    const own = `${images.height}×${images.width}×${images.channels}`;
+    throw new UsageError(
+      `expected --data with images of ${height}×${width}×${channels}, found none; those built in are ${own}, for --preset digits`,
+    );
   }
   return data;
 }

@@ -53,7 +53,6 @@ function commanderMessage(message: string): string {
       /^(?:option|command-argument) '(\S+?)[ ,].*?' (?:argument|value) '.*?' is invalid(?: from \w+)?\. (.*)$/s,
       "$1: $2",
     )
-    .replace(/^required option '(.*)' not specified$/, "$1: expected this option, found it missing")
     .replace(/^missing required argument '(.*)'$/, "<$1>: expected this argument, found it missing")
     .replace(/^option '(.*)' argument missing$/, "$1: expected a value, found none")
     .replace(

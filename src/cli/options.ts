@@ -53,7 +53,7 @@ export function imageSize(text: string): { height: number; width: number } {
 }
 
 /** Collects the values of an option that may be repeated. */
-export function listOf(text: string, before: readonly string[]): string[] {
+export function listOf(text: string, before: readonly string[] = []): string[] {
   return [...before, text];
 }
 

@@ -17,6 +17,7 @@ import type { DeviceFlags } from "./options.ts";
 import { deviceOptions } from "../runtime/device.ts";
 import { expectWritable } from "./output.ts";
 import { Rate } from "./rate.ts";
+import { INPAINT, INTERPOLATE, RECONSTRUCT, type SearchDefaults } from "./search_defaults.ts";
 
 /** The options that the three commands share. */
 export interface SearchCommandOptions extends DeviceFlags {
@@ -91,6 +92,11 @@ async function run(
   return 0;
 }
 
+/** The rest of the defaults is the library's own. */
+function countAndOut({ count, out }: SearchDefaults): Pick<SearchDefaults, "count" | "out"> {
+  return { count, out };
+}
+
 function mean(values: Float32Array): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
@@ -132,7 +138,7 @@ function sizeOf({ data: { height, width, channels } }: CoopFlowConfig): number {
 
 /** Runs `reconstruct`; returns the exit code. */
 export async function reconstructCommand(path: string, options: Partial<SearchCommandOptions>): Promise<number> {
-  const given = { count: 16, out: "reconstructions.png", ...options };
+  const given = { ...countAndOut(RECONSTRUCT), ...options };
   return await run(path, given, async (config) => {
     const images = await firstImages(config, given.data, given.count);
     return async (model, how) => {
@@ -152,7 +158,7 @@ export async function reconstructCommand(path: string, options: Partial<SearchCo
 
 /** Runs `inpaint`; returns the exit code. */
 export async function inpaintCommand(path: string, options: Partial<InpaintCommandOptions>): Promise<number> {
-  const given = { count: 4, completions: 20, out: "inpainted.png", ...options };
+  const given = { ...countAndOut(INPAINT), completions: 20, ...options };
   return await run(path, given, async (config) => {
     const hidden = await hiddenPixels(given.mask, config.data);
     observed(config, hidden);
@@ -180,7 +186,7 @@ export async function inpaintCommand(path: string, options: Partial<InpaintComma
 
 /** Runs `interpolate`; returns the exit code. */
 export async function interpolateCommand(path: string, options: Partial<InterpolateCommandOptions>): Promise<number> {
-  const given = { count: 8, points: 21, out: "interpolations.png", ...options };
+  const given = { ...countAndOut(INTERPOLATE), points: 21, ...options };
   if (given.random !== undefined && given.data !== undefined) {
     throw new UsageError("expected --data or --random, found both");
   }

@@ -94,6 +94,9 @@ export async function trainCommand(options: Partial<TrainCommandOptions>): Promi
 
 async function startRun(options: TrainCommandOptions, watch: DataWatch): Promise<Job> {
   const named = await configFrom(options);
+  if (options.preset?.endsWith("-pre") === true && options.init === undefined) {
+    watch.say(`${options.preset}: expected the trained flow of another run by --init RUN, found none; beginning anew`);
+  }
   const { data: path, crop, background } = options;
   if (path === undefined) {
     const { size, strict } = options;

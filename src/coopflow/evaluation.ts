@@ -21,7 +21,7 @@ import { GENERATED, type Generated, type Metric, METRICS } from "./metric_names.
 import type { CoopFlow } from "./model.ts";
 import { displayedEvaluation } from "./notebook.ts";
 import { PairProducts } from "./pair_products.ts";
-import { RECONSTRUCTION } from "./search.ts";
+import { RECONSTRUCTION } from "./search_defaults.ts";
 
 /** Options of {@linkcode evaluate}. */
 export interface EvaluateOptions {

@@ -1,7 +1,8 @@
 /** Completing images of which a part is hidden. */
 import { DataError, UsageError } from "../errors.ts";
 import type { CoopFlowConfig } from "./config.ts";
-import { type Found, INPAINTING, pixelsOf, repeated, search, type Searched, type SearchOptions } from "./search.ts";
+import { type Found, pixelsOf, repeated, search, type Searched, type SearchOptions } from "./search.ts";
+import { INPAINTING } from "./search_defaults.ts";
 
 /** Completions of each image. */
 const COMPLETIONS = 20;

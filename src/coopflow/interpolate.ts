@@ -4,7 +4,8 @@ import { DataError, UsageError } from "../errors.ts";
 import { normals } from "../random.ts";
 import type { CoopFlowConfig } from "./config.ts";
 import { parameters } from "./inference.ts";
-import { INPAINTING, pixelsOf, search, type Searched, type SearchOptions } from "./search.ts";
+import { pixelsOf, search, type Searched, type SearchOptions } from "./search.ts";
+import { INPAINTING } from "./search_defaults.ts";
 
 /** Images from one end to the other. */
 const POINTS = 21;

@@ -5,6 +5,7 @@ import type { CoopFlowConfig } from "./config.ts";
 import type { Engine } from "./engine.ts";
 import { parameters } from "./inference.ts";
 import { drawSamples } from "./sampling.ts";
+import { RECONSTRUCTION } from "./search_defaults.ts";
 
 /** How to search. */
 export interface SearchOptions {
@@ -32,10 +33,6 @@ export interface SearchStep {
   readonly error: number;
 }
 
-/** The reference's settings. */
-export const RECONSTRUCTION = { iterations: 200, rate: 0.05, decay: 1 } as const;
-/** See {@linkcode RECONSTRUCTION}; interpolation searches so too. */
-export const INPAINTING = { iterations: 201, rate: 0.03, decay: 0.99 } as const;
 /** What a search found; images are [count, height, width, channels]. */
 export interface Found {
   readonly count: number;

@@ -225,7 +225,9 @@ class Unpickler {
     if (!(target instanceof PickleDict)) throw this.fail("its pickle sets items of what is no dictionary");
     if (items.length % 2 !== 0) throw this.fail("its pickle has a key without a value");
     for (let i = 0; i < items.length; i += 2) {
-      const key = items[i], value = items[i + 1];
+      const given = items[i], value = items[i + 1];
+      // Python 3 keeps the keys of what Python 2 wrote as bytes, if told to.
+      const key = given instanceof Uint8Array ? latin1(given) : given;
       if (!isKey(key)) throw this.fail("its pickle has a key that is neither text nor number");
       this.#deepen(target, value!);
       target.entries.set(key, value!);

@@ -45,7 +45,7 @@ caption{text-align:left;color:var(--soft);padding-bottom:.3rem}
 th,td{text-align:left;vertical-align:top;padding:.3rem 1.4rem .3rem 0;border-bottom:1px solid var(--rule)}
 th{font-weight:600}
 .n{text-align:right;font-variant-numeric:tabular-nums}
-td.n{white-space:nowrap}
+td.n,td:first-child,th:not(.n){white-space:nowrap}
 dl{columns:22rem;column-gap:2rem;font-size:.85rem;margin:0 0 1rem}
 dl div{display:grid;grid-template-columns:minmax(0,3fr) minmax(0,2fr);gap:1rem;break-inside:avoid;padding:.1rem 0}
 dt{color:var(--soft);overflow-wrap:anywhere}
@@ -70,7 +70,7 @@ main{max-width:none;padding:0}
 .columns{grid-template-columns:repeat(auto-fit,minmax(19rem,1fr))}
 dl{columns:2}
 .plot{grid-template-rows:11rem 1.5rem auto}
-td.n{white-space:normal}
+td.n,td:first-child,th:not(.n){white-space:normal}
 td:not(.n){overflow-wrap:anywhere}
 figure,.tiles,tr{break-inside:avoid}
 h2{break-after:avoid}

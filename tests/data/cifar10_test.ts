@@ -4,7 +4,7 @@ import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { DataError } from "../../src/errors.ts";
 import { openDataset } from "../../src/data/open.ts";
 import { withFolder } from "../io/support.ts";
-import { cifarBinary, cifarPython, pixels, tar, type TarEntry } from "./files.ts";
+import { bytesKey, cifarBinary, cifarPython, pixels, tar, type TarEntry } from "./files.ts";
 import { failure, levelsOf } from "./support.ts";
 
 describe("openDataset, of CIFAR-10's archives and Python version", () => {
@@ -67,6 +67,13 @@ describe("openDataset, of CIFAR-10's archives and Python version", () => {
       }
       const { format, train, heldout } = await openDataset(folder);
       assertEquals([format, heldout?.count, levelsOf(train)], ["CIFAR-10 Python", 1, [...images]]);
+    });
+  });
+
+  it("reads what Python 3 wrote again, with bytes for keys", async () => {
+    await withFolder(async (folder) => {
+      await Deno.writeFile(`${folder}/data_batch_1`, cifarPython(3, images, { key: bytesKey }));
+      assertEquals(levelsOf((await openDataset(folder)).train), [...images]);
     });
   });
 

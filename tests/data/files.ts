@@ -157,6 +157,9 @@ export function cifarBinary(count: number, data: Uint8Array): Uint8Array<ArrayBu
 const text = (value: string): Uint8Array => concat([0x55, value.length], latin1(value));
 const named = (module: string, name: string): Uint8Array => latin1(`c${module}\n${name}\n`);
 
+/** A key as Python 3 pickles the bytes of one. */
+export const bytesKey = (value: string): Uint8Array => concat([0x43, value.length], latin1(value));
+
 /** A CIFAR-10 Python batch of images [N, 32, 32, 3], as Python 2 pickled it. */
 export function cifarPython(
   count: number,
@@ -164,14 +167,15 @@ export function cifarPython(
   {
     labels = Array.from({ length: count }, (_, n) => n % 10),
     reconstruct = named("numpy.core.multiarray", "_reconstruct"),
+    key = text,
   } = {},
 ): Uint8Array<ArrayBuffer> {
   const rows = planes(count, 1024, data);
   return concat(
     [0x80, 2, 0x7d, 0x28],
-    concat(text("batch_label"), text("training batch 1 of 5")),
-    concat(text("labels"), [0x5d, 0x28], labels.flatMap((label) => [0x4b, label]), [0x65]),
-    text("data"),
+    concat(key("batch_label"), text("training batch 1 of 5")),
+    concat(key("labels"), [0x5d, 0x28], labels.flatMap((label) => [0x4b, label]), [0x65]),
+    key("data"),
     concat(reconstruct, named("numpy", "ndarray"), [0x4b, 0, 0x85], text("b"), [0x87, 0x52]),
     concat([0x28, 0x4b, 1, 0x4a], u32(count, true), [0x4d, 0, 12, 0x86]),
     concat(named("numpy", "dtype"), text("u1"), [0x4b, 0, 0x4b, 1, 0x87, 0x52]),

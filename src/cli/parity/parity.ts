@@ -1,5 +1,6 @@
 /** Compares what this library computes with tensors that the reference program made. */
 import { DataError } from "../../errors.ts";
+import { systemReason } from "../../io/system_error.ts";
 import { kindOf } from "./cases.ts";
 import { compare, type Comparison, worst } from "./compare.ts";
 import { type Execute, SkippedCase } from "./execute.ts";
@@ -35,7 +36,7 @@ export async function listCases(dir: string): Promise<CaseFile[]> {
     }
   } catch (error) {
     throw new DataError(
-      `${dir}: expected a folder of golden tensors, found ${error instanceof Error ? error.message : error}`,
+      `${dir}: expected a folder of golden tensors, found ${systemReason(error)}`,
     );
   }
   const cases = new Map<string, CaseFile>();
