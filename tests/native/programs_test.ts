@@ -80,6 +80,21 @@ const fails = (f) => { try { f(); return ""; } catch (e) { return e.message; } }
     await program.run();
     out.push([...program.fetch("y")]);
   }
+  // A program whose context nobody holds.
+  const alone = (() => {
+    const own = new Context({ threads: 1 });
+    own.setState("w", Float32Array.of(1, 2, 3, 4), [4]);
+    return own.load(bytes);
+  })();
+  for (let i = 0; i < 4; i++) {
+    gc();
+    await new Promise((done) => setTimeout(done, 5));
+  }
+  const kept = await (async () => {
+    alone.feed("x", Float32Array.of(10, 20, 30, 40));
+    await alone.run();
+    return [...alone.fetch("y")];
+  })().catch((e) => e.message);
   const name = fails(() => program.feed("z", Float32Array.of(1)));
   const size = fails(() => program.feed("x", Float32Array.of(1)));
   const kind = fails(() => new Context({ device: "tpu" }));
@@ -87,15 +102,15 @@ const fails = (f) => { try { f(); return ""; } catch (e) { return e.message; } }
   program.close();
   const closed = await program.run().then(() => "", (e) => e.message);
   context.close();
-  console.log(JSON.stringify({ abiVersion, missing, out, name, size, kind, w, closed }));
+  console.log(JSON.stringify({ abiVersion, missing, out, kept, name, size, kind, w, closed }));
 })();
 `;
 
 describe("Node-API addon", () => {
-  const runtimes: readonly (readonly [string, string, readonly string[]])[] = [["Node", "node", []], [
+  const runtimes: readonly (readonly [string, string, readonly string[]])[] = [["Node", "node", ["--expose-gc"]], [
     "Deno",
     Deno.execPath(),
-    ["run", "-A"],
+    ["run", "-A", "--v8-flags=--expose-gc"],
   ]];
   for (const [name, command, args] of runtimes) {
     it(`loads, runs and reads a program in ${name}`, async () => {
@@ -108,6 +123,7 @@ describe("Node-API addon", () => {
           const found = JSON.parse(text.trim().split("\n").at(-1)!);
           assertEquals(found.out, [[10, 40, 90, 160], [20, 60, 120, 200]]);
           assertEquals(found.w, [3, 4, 5, 6]);
+          assertEquals(found.kept, [10, 40, 90, 160]);
           for (const message of [found.missing, found.name, found.size, found.kind, found.closed]) {
             assert(message !== "", text);
           }

@@ -95,12 +95,13 @@ class Program : public Napi::ObjectWrap<Program> {
                         InstanceMethod("close", &Program::Close), InstanceAccessor("info", &Program::Info, nullptr)});
   }
   explicit Program(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Program>(info) {
-    if (info.Length() != 1 || !info[0].IsBigInt()) {
+    if (info.Length() != 2 || !info[0].IsBigInt() || !info[1].IsObject()) {
       throw_type(info.Env(), "Program: expected to be made by Context.load");
       return;
     }
     bool lossless = false;
     handle_ = info[0].As<Napi::BigInt>().Uint64Value(&lossless);
+    context_ = Napi::Persistent(info[1].As<Napi::Object>());
   }
   ~Program() override {
     if (handle_) cf_program_destroy(handle_, nullptr);
@@ -175,6 +176,7 @@ class Program : public Napi::ObjectWrap<Program> {
   }
 
   cf_program handle_ = 0;
+  Napi::ObjectReference context_;  // keeps the Context object, whose end would be the program's, as long as the program
 };
 
 class Context : public Napi::ObjectWrap<Context> {
@@ -222,7 +224,7 @@ class Context : public Napi::ObjectWrap<Context> {
       return env.Undefined();
     }
     Napi::FunctionReference* maker = env.GetInstanceData<Napi::FunctionReference>();
-    return maker->New({Napi::BigInt::New(env, program)});
+    return maker->New({Napi::BigInt::New(env, program), info.This()});
   }
 
   Napi::Value SetState(const Napi::CallbackInfo& info) {
