@@ -123,6 +123,18 @@ describe("wrong usage", () => {
   }
 });
 
+describe("train --preset NAME-pre", () => {
+  it("says so where no run is given to begin with", async () => {
+    await withFolder(async (folder) => {
+      const args = ["train", "--preset", "digits-pre", "--out", "."];
+      await Deno.writeTextFile(`${folder}/notes.txt`, "");
+      const { code, err } = await run(folder, args);
+      assertEquals(code, 2);
+      assertStringIncludes(err, "digits-pre: expected the trained flow of another run by --init RUN, found none");
+    });
+  });
+});
+
 describe("--help", () => {
   for (const command of COMMANDS) {
     it(`of ${command} has an example`, async () => {
