@@ -128,9 +128,9 @@ describe("train --preset NAME-pre", () => {
     await withFolder(async (folder) => {
       const args = ["train", "--preset", "digits-pre", "--out", "."];
       await Deno.writeTextFile(`${folder}/notes.txt`, "");
-      const { code, err } = await run(folder, args);
+      const { code, out } = await run(folder, args);
       assertEquals(code, 2);
-      assertStringIncludes(err, "digits-pre: expected the trained flow of another run by --init RUN, found none");
+      assertStringIncludes(out, "digits-pre: expected the trained flow of another run by --init RUN, found none");
     });
   });
 });
