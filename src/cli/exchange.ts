@@ -3,6 +3,7 @@ import { writeCheckpoint } from "../coopflow/checkpoint.ts";
 import { exportReference } from "../coopflow/reference_export.ts";
 import { importReference } from "../coopflow/reference_import.ts";
 import { RunDirectory } from "../coopflow/run_directory.ts";
+import type { RunState } from "../coopflow/run_state.ts";
 import { modelStates } from "../coopflow/states.ts";
 import { configFrom, type ConfigOptions } from "./config_source.ts";
 import { findCheckpoint } from "./model_source.ts";
@@ -25,6 +26,18 @@ export async function importCommand(
   const { iteration } = checkpoint.counters;
   const valueOf = ({ name }: { name: string }): Float32Array => checkpoint.values.get(name) ?? new Float32Array();
   await writeCheckpoint(run.checkpointPath(iteration), checkpoint, all, valueOf);
+  const { iterations } = checkpoint.config.training;
+  const now = new Date().toISOString();
+  const state: RunState = {
+    state: iteration < iterations ? "interrupted" : "finished",
+    reason: `imported from ${path}`,
+    iteration,
+    iterations,
+    seconds: 0,
+    started: now,
+    updated: now,
+  };
+  await run.writeJson("state.json", state);
   for (const notice of notices) console.log(`${path}: ${notice}`);
   console.log(`${parameters.toLocaleString("en-US")} parameters after ${iteration} iterations in ${out}`);
   return 0;

@@ -45,7 +45,7 @@ function linesOf(runs: readonly (RunSummary | UnreadableRun)[]): string[] {
 
 function rowOf({ path, state, last, best, config }: RunSummary): string[] {
   const number = (value: unknown): string => typeof value === "number" ? value.toFixed(3) : "–";
-  const done = last?.["iteration"] ?? 0;
+  const done = last?.["iteration"] ?? state?.iteration ?? 0;
   return [
     path,
     state?.state ?? "not begun",

@@ -361,7 +361,8 @@ export class CoopFlow implements AsyncDisposable {
 
   /**
    * Walks from image i to image i + count/2 through the latent space: reconstructs both, maps their starts to z, and decodes what lies between through
-   * both flows; or, given a number, between that many pairs of random z.
+   * both flows; or, given a number, between that many pairs of random z. As in the reference, z is that of a start and its dequantization noise: the
+   * ends of a walk are half a grey level lighter than the images, which shows where there are few levels.
    */
   async interpolate(between: Float32Array | number, options: InterpolateOptions = {}): Promise<Interpolation> {
     this.#expectInitialised("interpolate");

@@ -1,10 +1,12 @@
 /** PNG files: written here, because pictures are many and small or too large to be held; read by the image library. */
 
+import { readFile } from "node:fs/promises";
 import { crc32, deflateSync } from "node:zlib";
 import { Zlib } from "fflate";
 import { DataError } from "../errors.ts";
 import { type AtomicFile, writeAtomic, type WriteOptions } from "./atomic.ts";
 import { loadSharp } from "./sharp.ts";
+import { systemReason } from "./system_error.ts";
 
 /** 8-bit pixels, row by row, channels interleaved (H×W×C). */
 export interface Pixels {
@@ -167,9 +169,12 @@ const MAX_PIXELS = 2 ** 24;
  * @throws {DataError} if it can't be read, is no picture, or too large
  */
 export async function readGrey(path: string): Promise<Pixels> {
+  const bytes = await readFile(path).catch((error: unknown) => {
+    throw new DataError(`cannot read the picture ${path}: ${systemReason(error)}`, { cause: error });
+  });
   const sharp = await loadSharp();
   try {
-    const image = sharp(path, { limitInputPixels: MAX_PIXELS }).flatten().toColourspace("b-w").extractChannel(0);
+    const image = sharp(bytes, { limitInputPixels: MAX_PIXELS }).flatten().toColourspace("b-w").extractChannel(0);
     const { data, info } = await image.raw().toBuffer({ resolveWithObject: true });
     return { width: info.width, height: info.height, channels: 1, data: new Uint8Array(data) };
   } catch (error) {

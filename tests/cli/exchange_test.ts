@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { describe, it } from "@std/testing/bdd";
 import { readSafetensors } from "../../src/io/safetensors.ts";
 import { namesIn, withFolder } from "../io/support.ts";
@@ -26,6 +26,8 @@ describe("import and export", () => {
       assertEquals(namesIn(`${folder}/again/checkpoints`), ["iteration_2.safetensors"]);
       const config = JSON.parse(await Deno.readTextFile(`${folder}/again/config.json`));
       assertEquals([config.langevin.steps, config.data.levels], [3, 4]);
+      const listed = await run(folder, ["runs", "."]);
+      assertMatch(listed.out, /^again +(interrupted|finished) +2\/\d+ .*\n[^]*again: imported from a\.pth\.tar\n/m);
       const resume = ["train", "--resume", "again", "--data", "tiny.safetensors", "--iterations", "3", "--quiet"];
       const resumed = await run(folder, resume);
       assertEquals(resumed.code, 0, resumed.err);

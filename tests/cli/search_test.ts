@@ -95,7 +95,7 @@ describe("reconstruct, inpaint and interpolate", () => {
         [["inpaint", "--mask", "1,1,0,2"], 1, "found none hidden"],
         [["inpaint", "--mask", "3,3,2,1"], 2, "--mask: expected X,Y,WIDTH,HEIGHT within 4×4 pixels, or FILE.png"],
         [["inpaint", "--mask", "a.png"], 2, "--mask: expected a picture of 4×4 pixels, found 128×128 in a.png"],
-        [["inpaint", "--mask", "tiny.json.png"], 1, "cannot read the picture tiny.json.png"],
+        [["inpaint", "--mask", "tiny.json.png"], 1, "cannot read the picture tiny.json.png: no such file or directory"],
         [["interpolate", "--random", "2"], 2, "expected --data or --random, found both"],
         [["interpolate", "--count", "3"], 1, "expected an even number of images"],
         [["interpolate", "--path", "round"], 2, "--path: expected linear or spherical"],
