@@ -18,7 +18,7 @@ import { SpectralStack } from "./spectral.ts";
 
 /** Layers from images to what is summed up to f. */
 export interface Stack {
-  /** [N,H,W,C] → [N,h,w,100]. */
+  /** [N,H,W,C] → [N,h,w,c]: c is 1 where the last layer's 100 channels are summed in its kernel, else 100. */
   forward(x: Value): Value;
   /** See {@linkcode EnergyNetwork.step}. */
   step?(): readonly StateStep[];
@@ -73,7 +73,7 @@ function resStack(params: Params, { channels, channelsIn, height, width: w }: En
   return sequence([
     (x) => swish(stem.forward(x)),
     ...blocks.map((block) => (x: Value) => avgPool2(block.forward(x))),
-    (x) => end.forward(x),
+    (x) => end.forwardSummed(x),
   ]);
 }
 
@@ -87,7 +87,7 @@ function plainStack(params: Params, { channels, channelsIn, height, width: w }: 
       : new Conv(scope, width(channels, k - 1), width(channels, k), END, { stride: 2, padding: 1 });
   });
   const end = new Conv(params.scope(`f.${2 * count + 2}`), width(channels, count), END_CHANNELS, END);
-  return sequence([...layers.map((layer) => (x: Value) => swish(layer.forward(x))), (x) => end.forward(x)]);
+  return sequence([...layers.map((layer) => (x: Value) => swish(layer.forward(x))), (x) => end.forwardSummed(x)]);
 }
 
 /** conv 3×3 (C → n), swish, levels of blocks (2n, then 4n), each with pooling at its end, conv 4×4 (→ 100). Scopes `conv_in`, `res_levels.l.b`, `fc_out`. */
@@ -105,7 +105,7 @@ function deepStack(params: Params, { channels, channelsIn, height, width: w, blo
   return sequence([
     (x) => swish(stem.forward(x)),
     ...levels.map((level) => (x: Value) => avgPool2(level.reduce((h, block) => block.forward(h), x))),
-    (x) => end.forward(x),
+    (x) => end.forwardSummed(x),
   ]);
 }
 

@@ -269,7 +269,10 @@ export function conv2d(x: Value, w: Value, options: { stride?: number; padding?:
   const [o, i, k] = w.shape as [number, number, number, number];
   if (k === 1 && stride === 1 && padding === 0) return linear(x, reshape(w, [o, i]));
   if (padding === 0 && x.shape[1] === k && x.shape[2] === k && i === x.shape[3]) {
-    const rows = reshape(transpose(w, [0, 2, 3, 1]), [o, k * k * i]);
+    const turned = transpose(w, [0, 2, 3, 1]);
+    // One number per image: a reduction reads x at memory's speed, where a product of one column would pad it to a register tile's.
+    if (o === 1) return sum(mul(x, turned), [1, 2, 3]);
+    const rows = reshape(turned, [o, k * k * i]);
     return reshape(linear(reshape(x, [x.shape[0]!, k * k * i]), rows), [x.shape[0]!, 1, 1, o]);
   }
   return x.graph.add("conv", { stride, padding }, [x, w])[0]!;

@@ -1,5 +1,5 @@
 /** Plain and weight-normed convolutions and linear layers (Salimans and Kingma: "Weight normalization", 2016). */
-import { add, conv2d, linear, map, mul, reshape, sumSquares } from "../graph/build.ts";
+import { add, conv2d, linear, map, mul, reshape, sum, sumSquares } from "../graph/build.ts";
 import { E } from "../graph/expr.ts";
 import type { Value } from "../graph/graph.ts";
 import { numel, type Shape } from "../graph/shape.ts";
@@ -31,6 +31,11 @@ export class Conv {
   /** [N,H,W,I] → [N,H′,W′,O]. */
   forward(x: Value): Value {
     return this.#params.enter(() => add(conv2d(x, this.#weight, this.#options), this.#bias));
+  }
+
+  /** The sum of the output channels, [N,H,W,I] → [N,H′,W′,1]: one convolution by the sum of their kernels, for it is linear in them. */
+  forwardSummed(x: Value): Value {
+    return this.#params.enter(() => add(conv2d(x, sum(this.#weight, [0]), this.#options), sum(this.#bias, [0])));
   }
 }
 
