@@ -10,6 +10,7 @@ namespace cf::cpu {
 namespace {
 
 constexpr size_t kMaxKernel = 64;  // check_conv's bound
+constexpr size_t kWaiting = 2048;  // floats
 constexpr size_t kPixels = 84;     // pixels of a piece of work: 14 tiles of 6 rows, 6 of 14
 
 // Rows (ky, kx, i) of w [O, I, kh, kw] as a matrix [kh·kw·I, O] in panels. `turned`: w is [I, O, 1, 1].
@@ -61,18 +62,27 @@ class RowConv final : public Kernel {
     parallel_for(threads_, threads, [&](size_t slot) {
       const Part part = part_of(items, threads, slot);
       float* spare = p.slots + slot * slot_floats();
+      const bool direct = !epilogue_.active();
+      // Results wait in `spare` for the epilogue until there are enough of them: rows of small images are short.
+      size_t first = 0, held = 0;
+      const auto flush = [&] {
+        if (held) epilogue_.apply_flat(bound, first, first + held, spare, s_.o, spare + raw_floats());
+        held = 0;
+      };
       for (size_t item = part.begin; item < part.end && !run.cancelled(); ++item) {
         const size_t row = item / pieces, image = row / s_.oh, y = row % s_.oh;
         const Part px = part_of(s_.ow, pieces, item % pieces);
         const size_t pixel = row * s_.ow + px.begin, count = px.end - px.begin;
         const float* a[kMaxKernel];
         for (size_t k = 0; k < s_.kh; ++k) a[k] = from + ((image * padded.h + y * s_.stride + k) * padded.w + px.begin * s_.stride) * s_.i;
-        const bool direct = !epilogue_.active();
-        float* to = direct ? bound.out[0] + pixel * epilogue_.result_pixel() : spare;
+        if (held + count > room()) flush();
+        if (held == 0) first = pixel;
+        float* to = direct ? bound.out[0] + pixel * epilogue_.result_pixel() : spare + held * s_.o;
         const size_t to_pixel = direct ? epilogue_.result_pixel() : s_.o, k = s_.taps() * s_.i;
         gemm_({a, s_.kh, s_.kw * s_.i, s_.stride * s_.i, 1, p.panels, k * panel_, panel_, to, to_pixel, count, s_.o, bias, false});
-        if (!direct) epilogue_.apply_flat(bound, pixel, pixel + count, to, to_pixel, spare + raw_floats());
+        if (!direct) held += count;
       }
+      flush();
     });
   }
 
@@ -80,7 +90,9 @@ class RowConv final : public Kernel {
   struct Parts {
     float *panels, *padded, *slots;
   };
-  size_t raw_floats() const { return epilogue_.active() ? round_up(std::min(kPixels, s_.ow) * s_.o, 16) : 0; }
+  // Pixels that wait for the epilogue at most: a piece of a row, or more as long as they stay in the first-level cache.
+  size_t room() const { return std::max(std::min(kPixels, s_.ow), kWaiting / s_.o); }
+  size_t raw_floats() const { return epilogue_.active() ? round_up(room() * s_.o, 16) : 0; }
   size_t slot_floats() const { return raw_floats() + round_up(epilogue_.scratch_floats(), 16); }
   Parts take(Scratch& s) const {
     float* panels = s.floats(round_up(s_.o, panel_) * s_.taps() * s_.i);

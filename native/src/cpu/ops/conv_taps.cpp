@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "cpu/kernels/gemm.h"
+#include "cpu/kernels/taps.h"
 #include "cpu/ops/conv_direct.h"
 #include "cpu/ops/parallel.h"
 
@@ -19,7 +20,8 @@ class TapDataGrad final : public Kernel {
         threads_(device.threads),
         panel_(panel_width(device.isa)),
         columns_(round_up(s.taps() * s.i, panel_)),
-        gemm_(CF_PICK(device.isa, gemm)) {}
+        gemm_(CF_PICK(device.isa, gemm)),
+        sum_taps_(CF_PICK(device.isa, sum_taps)) {}
   double flops() const override { return s_.flops(); }
   size_t scratch_bytes() const override {
     Scratch s;
@@ -48,9 +50,11 @@ class TapDataGrad final : public Kernel {
     parallel_for(threads_, threads, [&](size_t slot) {
       const Part part = part_of(s_.n * s_.h, threads, slot);
       float* raw = p.slots + slot * slot_floats();
-      for (size_t row = part.begin; row < part.end && !run.cancelled(); ++row) {
-        gather(p.products, row / s_.h, row % s_.h, raw);
-        epilogue_.apply(bound, row / s_.h, row % s_.h, 0, s_.w, 0, s_.i, raw, s_.i, raw + raw_floats());
+      for (size_t row = part.begin; row < part.end && !run.cancelled();) {
+        const size_t rows = std::min(part.end - row, rows_at_once());
+        for (size_t i = 0; i < rows; ++i) gather(p.products, (row + i) / s_.h, (row + i) % s_.h, p.rows + slot * s_.kh, raw + i * s_.w * s_.i);
+        epilogue_.apply_flat(bound, row * s_.w, (row + rows) * s_.w, raw, s_.i, raw + raw_floats());
+        row += rows;
       }
     });
   }
@@ -58,29 +62,29 @@ class TapDataGrad final : public Kernel {
  private:
   struct Parts {
     float *panels, *products, *slots;
+    const float** rows;
   };
-  size_t raw_floats() const { return round_up(s_.w * s_.i, 16); }
+  // Rows of small images are short: several share a call of the epilogue.
+  size_t rows_at_once() const { return std::max<size_t>(1, 1024 / (s_.w * s_.i)); }
+  size_t raw_floats() const { return round_up(rows_at_once() * s_.w * s_.i, 16); }
   size_t slot_floats() const { return raw_floats() + round_up(epilogue_.scratch_floats(), 16); }
   Parts take(Scratch& s) const {
     float* panels = s.floats(columns_ * s_.o);
-    float* products = s.floats(s_.n * s_.oh * s_.ow * columns_);
-    return {panels, products, s.floats(static_cast<size_t>(threads_) * slot_floats())};
+    float* products = s.floats(s_.n * s_.oh * s_.ow * columns_ + panel_);  // sum_taps reads on
+    const size_t threads = static_cast<size_t>(threads_);
+    float* slots = s.floats(threads * slot_floats());
+    return {panels, products, slots, reinterpret_cast<const float**>(s.bytes(threads * s_.kh * sizeof(float*)))};
   }
 
   // One row of dx: the sum of the taps that reach it.
-  void gather(const float* products, size_t image, size_t y, float* to) const {
-    std::memset(to, 0, s_.w * s_.i * sizeof(float));
+  void gather(const float* products, size_t image, size_t y, const float** rows, float* to) const {
+    size_t count = 0;
     for (size_t ky = 0; ky < s_.kh; ++ky) {
       const size_t down = y + s_.padding - ky;  // = oy·stride; wraps around when negative
       if (y + s_.padding < ky || down % s_.stride != 0 || down / s_.stride >= s_.oh) continue;
-      const float* row = products + (image * s_.oh + down / s_.stride) * s_.ow * columns_ + ky * s_.kw * s_.i;
-      for (size_t kx = 0; kx < s_.kw; ++kx) {
-        const size_t first = kx >= s_.padding ? 0 : ceil_div(s_.padding - kx, s_.stride);  // first ox with ox·stride + kx − padding ≥ 0
-        const float* from = row + first * columns_ + kx * s_.i;
-        for (size_t ox = first, x = first * s_.stride + kx - s_.padding; ox < s_.ow && x < s_.w; ++ox, x += s_.stride, from += columns_)
-          for (size_t i = 0; i < s_.i; ++i) to[x * s_.i + i] += from[i];
-      }
+      rows[count++] = products + (image * s_.oh + down / s_.stride) * s_.ow * columns_ + ky * s_.kw * s_.i;
     }
+    sum_taps_({rows, count, columns_, s_.ow, s_.kw, s_.i, s_.stride, s_.padding}, s_.w, to);
   }
 
   ConvShape s_;
@@ -89,6 +93,7 @@ class TapDataGrad final : public Kernel {
   int threads_;
   size_t panel_, columns_;
   decltype(&portable::gemm) gemm_;
+  decltype(&portable::sum_taps) sum_taps_;
 };
 
 class RowWeightGrad final : public Kernel {

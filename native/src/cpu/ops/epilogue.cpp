@@ -37,6 +37,9 @@ Epilogue::Epilogue(const Program& program, const Instr& instr, size_t own_inputs
   uniform_ = (grid_.rows == 1 || s[1] == grid_.pixels * s[2]) && (grid_.images == 1 || s[0] == grid_.rows * grid_.pixels * s[2]);
   if (!active_) return;
   for (size_t i = own_inputs; i < instr.inputs.size(); ++i) inputs_.push_back(operand(program.tensors[instr.inputs[i]]));
+  const auto every = [&](auto&& holds) { return std::all_of(inputs_.begin(), inputs_.end(), holds) && std::all_of(outputs_.begin(), outputs_.end(), holds); };
+  rows_merge_ = pooled == 0 && every([&](const Operand& o) { return grid_.rows == 1 || o.stride[1] == grid_.pixels * o.stride[2]; });
+  images_merge_ = rows_merge_ && every([&](const Operand& o) { return grid_.images == 1 || o.stride[0] == grid_.rows * grid_.pixels * o.stride[2]; });
   const size_t further = inputs_.size();
   expr_ = parse_expr(instr.attrs.data() + own_attrs, instr.attrs.size() - own_attrs, static_cast<uint32_t>(further + 1), static_cast<uint32_t>(outputs_.size()),
                      "epilogue");
@@ -118,9 +121,17 @@ void Epilogue::apply(const Bound& bound, size_t image, size_t row, size_t pixel,
   }
 }
 
+void Epilogue::apply_rows(const Bound& bound, size_t image, size_t row, size_t rows, size_t pixel, size_t count, size_t channel, size_t channels,
+                          const float* raw, size_t raw_pixel, size_t raw_row, float* scratch) const {
+  if (rows_merge_ && count == grid_.pixels && raw_row == count * raw_pixel)
+    return apply(bound, image, row, pixel, rows * count, channel, channels, raw, raw_pixel, scratch);
+  for (size_t i = 0; i < rows; ++i) apply(bound, image, row + i, pixel, count, channel, channels, raw + i * raw_row, raw_pixel, scratch);
+}
+
 void Epilogue::apply_flat(const Bound& bound, size_t begin, size_t end, const float* raw, size_t raw_pixel, float* scratch) const {
+  const size_t rows = rows_merge_ ? grid_.rows : 1, run = images_merge_ ? grid_.all_pixels() : rows * grid_.pixels;
   while (begin < end) {
-    const size_t row = begin / grid_.pixels, pixel = begin % grid_.pixels, count = std::min(end - begin, grid_.pixels - pixel);
+    const size_t row = begin / run * rows, pixel = begin % run, count = std::min(end - begin, run - pixel);
     apply(bound, row / grid_.rows, row % grid_.rows, pixel, count, 0, grid_.channels, raw, raw_pixel, scratch);
     raw += count * raw_pixel;
     begin += count;

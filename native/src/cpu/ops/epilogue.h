@@ -47,6 +47,9 @@ class Epilogue {
   /// The result's pixel p is at raw + p·raw_pixel.
   void apply(const Bound& bound, size_t image, size_t row, size_t pixel, size_t count, size_t channel, size_t channels, const float* raw, size_t raw_pixel,
              float* scratch) const;
+  /// The same for `rows` rows, those of the result raw_row floats apart.
+  void apply_rows(const Bound& bound, size_t image, size_t row, size_t rows, size_t pixel, size_t count, size_t channel, size_t channels, const float* raw,
+                  size_t raw_pixel, size_t raw_row, float* scratch) const;
   /// The same for pixels [begin, end) of the flattened grid and all channels.
   void apply_flat(const Bound& bound, size_t begin, size_t end, const float* raw, size_t raw_pixel, float* scratch) const;
 
@@ -60,6 +63,8 @@ class Epilogue {
 
   Grid grid_{};
   bool active_ = false, uniform_ = false;
+  // In every operand rows follow without gaps, so that several are one long row; images too. Calls for a few pixels each would take longer than the work.
+  bool rows_merge_ = false, images_merge_ = false;
   uint32_t pooled_ = 0;
   Expr expr_;
   std::vector<Operand> inputs_, outputs_;

@@ -131,8 +131,7 @@ class WinogradConv final : public Kernel {
         const WinogradTile tile{row, pixel, 0, static_cast<int>(rows), 0, static_cast<int>(std::min<size_t>(4, pixels - 4 * i))};
         output_(slot.m + (t - t0 + i) * m_row_, m_k_, channels, bias, to + 4 * i * pixel, tile);
       }
-      if (epilogue_.active())
-        for (size_t i = 0; i < rows; ++i) epilogue_.apply(job.bound, p.image, y + i, x, pixels, o0, channels, to + i * row, pixel, slot.expr);
+      if (epilogue_.active()) epilogue_.apply_rows(job.bound, p.image, y, rows, x, pixels, o0, channels, to, pixel, row, slot.expr);
       t += count;
     }
   }
