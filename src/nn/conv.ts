@@ -1,5 +1,5 @@
 /** Plain and weight-normed convolutions and linear layers (Salimans and Kingma: "Weight normalization", 2016). */
-import { add, conv2d, linear, map, mul, reshape, sum, sumSquares } from "../graph/build.ts";
+import { add, conv2d, linear, map, mul, reshape, sum, sumSquares, transpose } from "../graph/build.ts";
 import { E } from "../graph/expr.ts";
 import type { Value } from "../graph/graph.ts";
 import { numel, type Shape } from "../graph/shape.ts";
@@ -35,7 +35,11 @@ export class Conv {
 
   /** The sum of the output channels, [N,H,W,I] → [N,H′,W′,1]: one convolution by the sum of their kernels, for it is linear in them. */
   forwardSummed(x: Value): Value {
-    return this.#params.enter(() => add(conv2d(x, sum(this.#weight, [0]), this.#options), sum(this.#bias, [0])));
+    return this.#params.enter(() => {
+      // Summed in the order of an image's memory, so that what multiplies it reads both alike.
+      const kernel = transpose(sum(transpose(this.#weight, [0, 2, 3, 1]), [0]), [0, 3, 1, 2]);
+      return add(conv2d(x, kernel, this.#options), sum(this.#bias, [0]));
+    });
   }
 }
 
