@@ -2,9 +2,11 @@
 import type { Expr } from "../graph/expr.ts";
 import { floatBits } from "./lir.ts";
 import { EXPR_CODES } from "./opcodes.ts";
+import { shareExponentials } from "./share.ts";
 
 /** [nConst, const bits…, nInstr, (op, a, b, c)…, result ids…]. Value ids: inputs, then constants, then instructions. */
-export function encodeExprs(results: readonly Expr[], inputs: number): number[] {
+export function encodeExprs(given: readonly Expr[], inputs: number): number[] {
+  const results = shareExponentials(given);
   const order: Expr[] = [];
   const consts: Expr[] = [];
   const seen = new Set<Expr>();

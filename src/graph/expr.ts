@@ -98,7 +98,11 @@ function simplified(op: ExprOp, args: readonly Expr[]): Expr | undefined {
       return a!.kind === "op" && a!.op === "neg" ? a!.args[0] : undefined;
     case "select":
       if (a!.kind === "const") return a!.value !== 0 ? b : c;
-      return b === c ? b : undefined;
+      if (b === c) return b;
+      // A choice that was made already.
+      if (b!.kind === "op" && b!.op === "select" && b!.args[0] === a) return apply("select", a!, b!.args[1]!, c!);
+      if (c!.kind === "op" && c!.op === "select" && c!.args[0] === a) return apply("select", a!, b!, c!.args[2]!);
+      return undefined;
     default:
       return undefined;
   }
