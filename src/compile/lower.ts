@@ -173,14 +173,37 @@ class Lowering extends Storage implements Emitter {
   #lowerItem(item: Item): void {
     switch (item.kind) {
       case "map":
-        return this.#emitMap(item.cluster);
+        return this.#once(item.cluster, [], (cluster) => this.#emitMap(cluster));
       case "reduce":
         return this.#emitReduce(item);
       case "repeat":
         return this.#emitRepeat(item.node, item.body);
       case "node":
         if (item.node.op === "assemble") return this.#emitAssemble(item.node.outputs[0]!);
-        return this.#emitNode(item.node, item.epilogue, item.pools ?? []);
+        return item.epilogue
+          ? this.#once(item.epilogue, item.pools ?? [], (c) => this.#emitNode(item.node, c, item.pools ?? []))
+          : this.#emitNode(item.node, undefined, []);
+    }
+  }
+
+  /**
+   * Emits a cluster without results that it makes already: what a gradient would make again may have ended up beside what it is a copy of.
+   * Results that are pooled, or wanted somewhere, are made all the same.
+   */
+  #once(cluster: Cluster, pools: readonly Pool[], emit: (cluster: Cluster) => void): void {
+    const { exprs } = this.code(cluster);
+    const made = new Map<Expr, Value>();
+    const copies = new Map<Value, Value>();
+    cluster.outputs.forEach((v, i) => {
+      if (this.targets.has(v) || pools.some((pool) => pool.from === v)) return;
+      const original = made.get(exprs[i]!);
+      if (original) copies.set(v, original);
+      else made.set(exprs[i]!, v);
+    });
+    emit({ ...cluster, outputs: cluster.outputs.filter((v) => !copies.has(v)) });
+    for (const [v, original] of copies) {
+      this.windows.set(v, this.windows.get(original)!);
+      this.depths.set(v, this.depths.get(original)!);
     }
   }
 

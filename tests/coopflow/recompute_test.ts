@@ -1,10 +1,11 @@
 import { describe, it } from "@std/testing/bdd";
-import { assert, assertAlmostEquals } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { compileGraph } from "../../src/compile/compile.ts";
+import { lower } from "../../src/compile/lower.ts";
 import { parseConfig } from "../../src/coopflow/config.ts";
 import type { IterationMetrics } from "../../src/coopflow/events.ts";
 import { CoopFlow } from "../../src/coopflow/model.ts";
-import { learnProgram } from "../../src/coopflow/model_programs.ts";
+import { compileOptionsOf, learnProgram } from "../../src/coopflow/model_programs.ts";
 import { presets } from "../../src/coopflow/presets.ts";
 import { THREADS } from "./native.ts";
 import { TINY, tinyImages } from "./support.ts";
@@ -19,6 +20,22 @@ async function metrics(recompute: boolean): Promise<IterationMetrics[]> {
   }
   return found;
 }
+
+describe("values made again", () => {
+  it("are not made beside what they are copies of", () => {
+    const config = presets.digits;
+    const { instrs } = lower(learnProgram(config).graph, compileOptionsOf(config));
+    const several = instrs.filter(({ op, name, outputs }) =>
+      outputs.length > 1 && name.startsWith("ebm.") && (op === "map" || op === "conv")
+    );
+    assert(several.length > 3, `${several.length}`);
+    for (const { name, attrs, outputs } of several) {
+      // An expression's words end with the places of its results.
+      const results = attrs.slice(-outputs.length);
+      assertEquals(new Set(results).size, results.length, name);
+    }
+  });
+});
 
 describe("training.recompute", () => {
   it("learns the same", async () => {
