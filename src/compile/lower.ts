@@ -191,6 +191,7 @@ class Lowering extends Storage implements Emitter {
    * Results that are pooled, or wanted somewhere, are made all the same.
    */
   #once(cluster: Cluster, pools: readonly Pool[], emit: (cluster: Cluster) => void): void {
+    if (cluster.outputs.length === 1) return emit(cluster);
     const { exprs } = this.code(cluster);
     const made = new Map<Expr, Value>();
     const copies = new Map<Value, Value>();

@@ -33,13 +33,14 @@ Epilogue::Epilogue(const Program& program, const Instr& instr, size_t own_inputs
   grid_ = dims.size() == 4 ? Grid{dims[0], dims[1], dims[2], dims[3]} : Grid{dims[0], 1, dims[1], dims[2]};
   active_ = check_epilogue(program, instr, own_inputs, own_attrs, dims, pooled);
   for (const uint32_t id : instr.outputs) outputs_.push_back(operand(program.tensors[id]));
-  const auto& s = outputs_[0].stride;
-  uniform_ = (grid_.rows == 1 || s[1] == grid_.pixels * s[2]) && (grid_.images == 1 || s[0] == grid_.rows * grid_.pixels * s[2]);
+  const auto rows_follow = [&](const Operand& o) { return grid_.rows == 1 || o.stride[1] == grid_.pixels * o.stride[2]; };
+  const auto images_follow = [&](const Operand& o) { return grid_.images == 1 || o.stride[0] == grid_.rows * grid_.pixels * o.stride[2]; };
+  uniform_ = rows_follow(outputs_[0]) && images_follow(outputs_[0]);
   if (!active_) return;
   for (size_t i = own_inputs; i < instr.inputs.size(); ++i) inputs_.push_back(operand(program.tensors[instr.inputs[i]]));
   const auto every = [&](auto&& holds) { return std::all_of(inputs_.begin(), inputs_.end(), holds) && std::all_of(outputs_.begin(), outputs_.end(), holds); };
-  rows_merge_ = pooled == 0 && every([&](const Operand& o) { return grid_.rows == 1 || o.stride[1] == grid_.pixels * o.stride[2]; });
-  images_merge_ = rows_merge_ && every([&](const Operand& o) { return grid_.images == 1 || o.stride[0] == grid_.rows * grid_.pixels * o.stride[2]; });
+  rows_merge_ = pooled == 0 && every(rows_follow);
+  images_merge_ = rows_merge_ && every(images_follow);
   const size_t further = inputs_.size();
   expr_ = parse_expr(instr.attrs.data() + own_attrs, instr.attrs.size() - own_attrs, static_cast<uint32_t>(further + 1), static_cast<uint32_t>(outputs_.size()),
                      "epilogue");
