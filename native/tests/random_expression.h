@@ -35,6 +35,7 @@ inline double reference(ExprOp op, double a, double b, double c) {
     case ExprOp::select: return a != 0 ? b : c;
     case ExprOp::is_finite: return std::isfinite(a);
     case ExprOp::floor: return std::floor(a);
+    case ExprOp::elu: return a > 0 ? a : std::expm1(a);
   }
   return NAN;
 }
@@ -68,13 +69,13 @@ inline RandomExpression random_expression(Random& random, uint32_t inputs, uint3
   for (uint32_t i = random() % 3; i > 0; --i) e.constants.push_back(static_cast<float>(random() % 7) * 0.5f - 1.5f);
   const uint32_t leaves = inputs + static_cast<uint32_t>(e.constants.size());
   const ExprOp exact[] = {ExprOp::lt, ExprOp::le, ExprOp::eq, ExprOp::is_finite, ExprOp::floor, ExprOp::select};
-  const ExprOp smooth[] = {ExprOp::add, ExprOp::sub, ExprOp::mul, ExprOp::max, ExprOp::min, ExprOp::neg, ExprOp::abs, ExprOp::tanh, ExprOp::sigmoid, ExprOp::softplus};
+  const ExprOp smooth[] = {ExprOp::add, ExprOp::sub, ExprOp::mul, ExprOp::max, ExprOp::min, ExprOp::neg, ExprOp::abs, ExprOp::tanh, ExprOp::sigmoid, ExprOp::softplus, ExprOp::elu};
   uint32_t known = leaves;
   if (leaves == 0) e.constants.push_back(0.25f), known = 1;
   const uint32_t first = known;
   for (uint32_t s = random() % 7; s > 0; --s, ++known) {
     const bool on_leaves = random() % 4 == 0;
-    const ExprOp op = on_leaves ? exact[random() % 6] : smooth[random() % 10];
+    const ExprOp op = on_leaves ? exact[random() % 6] : smooth[random() % 11];
     const uint32_t limit = on_leaves ? first : known;
     const uint32_t a = random() % limit, b = random() % limit, c = random() % limit;
     e.steps.push_back({static_cast<uint32_t>(op), a, b, c});

@@ -176,7 +176,7 @@ void operations() {
   const uint32_t n = static_cast<uint32_t>(xs.size());
   Job job;
   const uint32_t a = place(job.p, {n}, {0}, 0, 1, 0), b = place(job.p, {n}, {0}, 0, 1, 0), c = place(job.p, {n}, {0}, 0, 1, 0);
-  for (uint32_t op = 1; op <= 24; ++op) {
+  for (uint32_t op = 1; op <= 25; ++op) {
     const ExprOp e = static_cast<ExprOp>(op);
     const bool exact = e == ExprOp::add || e == ExprOp::sub || e == ExprOp::mul || e == ExprOp::div || e == ExprOp::max || e == ExprOp::min || e == ExprOp::select ||
                        e == ExprOp::sqrt || e == ExprOp::floor || e == ExprOp::is_finite || e == ExprOp::lt || e == ExprOp::le || e == ExprOp::eq || e == ExprOp::neg;

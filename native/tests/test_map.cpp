@@ -186,7 +186,7 @@ void refusals() {
   const auto map = [&](std::vector<uint32_t> in, std::vector<uint32_t> words) { return cpu::make_map(p, {Op::map, 0, in, {y}, words}, d); };
   CHECK_THROWS(Code::invalid_program, "block 3: expected operands of one shape", map({a, b}, expression(ExprOp::add, 0, 1, 2)));
   CHECK_THROWS(Code::invalid_program, "reads value 2, of which there are 2", map({a, a}, expression(ExprOp::add, 0, 2, 2)));
-  CHECK_THROWS(Code::invalid_program, "unknown operation 25", map({a}, {0, 1, 25, 0, 0, 0, 1}));
+  CHECK_THROWS(Code::invalid_program, "unknown operation 26", map({a}, {0, 1, 26, 0, 0, 0, 1}));
   CHECK_THROWS(Code::invalid_program, "unknown operation 0", map({a}, {0, 1, 0, 0, 0, 0, 1}));
   CHECK_THROWS(Code::invalid_program, "ends after 5 words", map({a}, {0, 1, 1, 0, 0}));
   CHECK_THROWS(Code::invalid_program, "expected 7 words, found 8", map({a}, {0, 1, 5, 0, 0, 0, 1, 0}));

@@ -71,6 +71,47 @@ void test_function(const Function& f, const std::vector<float>& x) {
   }
 }
 
+/// elu(x) and elu(−x) of one expression share their exponential: the bits must be those of each alone, whatever comes first and whoever else reads −x.
+void test_elus(const std::vector<float>& x) {
+  const uint32_t neg = static_cast<uint32_t>(ExprOp::neg), elu = static_cast<uint32_t>(ExprOp::elu);
+  struct Case {
+    const char* name;
+    std::vector<uint32_t> words;
+    std::vector<int> signs;  ///< per result: of x in its elu; 0: the result is −x
+    size_t steps;            ///< of the interpreter
+  };
+  const Case cases[] = {
+      {"elu(x), elu(-x)", {0, 3, elu, 0, 0, 0, neg, 0, 0, 0, elu, 2, 0, 0, 1, 3}, {1, -1}, 1},
+      {"elu(-x), elu(x)", {0, 3, neg, 0, 0, 0, elu, 1, 0, 0, elu, 0, 0, 0, 2, 3}, {-1, 1}, 1},
+      {"-x too", {0, 3, neg, 0, 0, 0, elu, 0, 0, 0, elu, 1, 0, 0, 2, 1, 3}, {1, 0, -1}, 2},
+      {"elu(-x) alone", {0, 2, neg, 0, 0, 0, elu, 1, 0, 0, 2}, {-1}, 2},
+  };
+  std::vector<float> minus(x);
+  for (float& v : minus) v = -v;
+  const uint32_t alone[] = {0, 1, elu, 0, 0, 0, 1};
+  const cpu::Expr lone = cpu::parse_expr(alone, 7, 1, 1, "test");
+  const uint8_t broadcast[] = {0};
+  for (const Case& c : cases) {
+    const cpu::Expr e = cpu::parse_expr(c.words.data(), c.words.size(), 1, static_cast<uint32_t>(c.signs.size()), "test");
+    check(e.steps.size() == c.steps, "%s: %zu steps", c.name, e.steps.size());
+    std::vector<float> scratch(cpu::expr_scratch_floats(e) + cpu::expr_scratch_floats(lone) + 64), expected(x.size());
+    for (cpu::Isa isa : isas()) {
+      std::vector<std::vector<float>> results(c.signs.size(), std::vector<float>(x.size()));
+      const float* in[] = {x.data()};
+      float* out[3];
+      for (size_t j = 0; j < results.size(); ++j) out[j] = results[j].data();
+      CF_PICK(isa, expr_run)(e, in, broadcast, out, x.size(), scratch.data());
+      for (size_t j = 0; j < results.size(); ++j) {
+        const float* from[] = {c.signs[j] > 0 ? x.data() : minus.data()};
+        float* to[] = {expected.data()};
+        if (c.signs[j] == 0) expected = minus;
+        else CF_PICK(isa, expr_run)(lone, from, broadcast, to, x.size(), scratch.data());
+        check(std::memcmp(expected.data(), results[j].data(), 4 * x.size()) == 0, "%s: result %zu differs (instruction set %d)", c.name, j, static_cast<int>(isa));
+      }
+    }
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -87,7 +128,9 @@ int main() {
       {"rsqrt", ExprOp::rsqrt, [](double v) { return 1 / std::sqrt(v); }, 2},
       {"recip", ExprOp::recip, [](double v) { return 1 / v; }, 0.5},
       {"floor", ExprOp::floor, std::floor, 0},
+      {"elu", ExprOp::elu, [](double v) { return v > 0 ? v : std::expm1(v); }, 2},
   };
   for (const Function& f : functions) test_function(f, x);
+  test_elus(x);
   return finish("vmath");
 }

@@ -2,11 +2,9 @@
 import type { Expr } from "../graph/expr.ts";
 import { floatBits } from "./lir.ts";
 import { EXPR_CODES } from "./opcodes.ts";
-import { shareExponentials } from "./share.ts";
 
 /** [nConst, const bits…, nInstr, (op, a, b, c)…, result ids…]. Value ids: inputs, then constants, then instructions. */
-export function encodeExprs(given: readonly Expr[], inputs: number): number[] {
-  const results = shareExponentials(given);
+export function encodeExprs(results: readonly Expr[], inputs: number): number[] {
   const order: Expr[] = [];
   const consts: Expr[] = [];
   const seen = new Set<Expr>();

@@ -52,6 +52,7 @@ export const EXPR_CODES: { readonly [K in ExprOp]: number } = {
   select: 22,
   is_finite: 23,
   floor: 24,
+  elu: 25,
 };
 
 /** Version of the encoding and of the C ABI. */

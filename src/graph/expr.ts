@@ -30,6 +30,8 @@ export const EXPR_OPS = {
   select: { arity: 3, value: (a: number, b: number, c: number): number => (a !== 0 ? b : c) },
   is_finite: { arity: 1, value: (a: number): number => (Number.isFinite(a) ? 1 : 0) },
   floor: { arity: 1, value: Math.floor },
+  /** x for x > 0, e^x − 1 below. */
+  elu: { arity: 1, value: (a: number): number => (a > 0 ? a : Math.expm1(a)) },
 } as const satisfies Record<string, { arity: number; value: (...args: number[]) => number }>;
 
 /** Name of an expression operation. */
@@ -149,7 +151,7 @@ export const E = {
   /** x·σ(x). */
   swish: (a: Num): Expr => E.mul(a, E.sigmoid(a)),
   /** x for x > 0, e^x − 1 below. */
-  elu: (a: Num): Expr => E.select(E.lt(0, a), a, E.expm1(E.min(a, 0))),
+  elu: unary("elu"),
 } as const;
 
 const NONE = constant(0);
@@ -183,6 +185,8 @@ const ADJOINTS: Record<ExprOp, (args: readonly Expr[], self: Expr, bar: Expr) =>
   select: ([a], _, bar) => [NONE, E.select(a!, bar, 0), E.select(a!, 0, bar)],
   is_finite: () => [NONE],
   floor: () => [NONE],
+  // 1 above 0 and e^x = elu(x) + 1 below, from the function's value alone.
+  elu: (_, self, bar) => [E.mul(bar, E.add(E.min(self, 0), 1))],
 };
 
 /** ∂e/∂input(index), by reverse accumulation over the shared tree (no blow-up). */

@@ -38,6 +38,7 @@ const ULPS: Readonly<Record<ExprOp, number>> = {
   select: 0,
   is_finite: 0,
   floor: 0,
+  elu: 4,
 };
 
 const SPECIAL = [

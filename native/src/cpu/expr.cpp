@@ -6,25 +6,28 @@
 namespace cf::cpu {
 namespace {
 
-/// Activations x·σ(x) and their slopes become one step each: five operations that would go through the first-level cache stay in registers.
+/// Pairs of values become one step each: x·σ(x) and its slope are five operations that would go through the first-level cache, elu(x) and elu(−x) have one
+/// exponential.
 class Fusion {
  public:
-  Fusion(const Expression& e, std::vector<bool> wanted) : e_(e), first_(e.first_step()), uses_(first_ + e.steps.size()), wanted_(std::move(wanted)) {
-    for (const Expression::Step& s : e.steps)
+  Fusion(const Expression& e, std::vector<bool> wanted)
+      : e_(e), first_(e.first_step()), uses_(first_ + e.steps.size()), wanted_(std::move(wanted)), gone_(e.steps.size()) {
+    for (const Expression::Step& s : e.steps) {
+      made_.push_back({Expr::Pair::none, s.op, s.arity, s.a, s.b, s.c, {{id(made_.size()), 0, -1}, {Expr::kNothing, 0, -1}}});
       for (const uint16_t id : operands(s)) ++uses_[id];
+    }
   }
 
   std::vector<Expr::Step> steps() {
-    std::vector<bool> gone(e_.steps.size());
-    std::vector<Expr::Step> out;
-    for (size_t s = 0; s < e_.steps.size(); ++s) {
-      if (gone[s]) continue;
-      const Expression::Step& step = e_.steps[s];
-      Expr::Step made{false, step.op, step.arity, step.a, step.b, step.c, {{id(s), 0, -1}, {Expr::kNothing, 0, -1}}};
-      if (step.op == ExprOp::sigmoid) swish(s, made, gone);
-      out.push_back(made);
+    for (size_t s = 0; s < made_.size(); ++s) {
+      if (gone_[s]) continue;
+      if (made_[s].op == ExprOp::sigmoid) swish(s);
+      if (made_[s].op == ExprOp::elu) elus(s);
     }
-    return out;
+    std::vector<Expr::Step> left;
+    for (size_t s = 0; s < made_.size(); ++s)
+      if (!gone_[s]) left.push_back(made_[s]);
+    return left;
   }
 
  private:
@@ -53,7 +56,8 @@ class Fusion {
   bool inner(size_t step, uint32_t uses) const { return uses_[id(step)] == uses && !wanted_[id(step)]; }
 
   /// y = x·s, t = 1 − s, u = y·t, slope = s + u; or y alone.
-  void swish(size_t s, Expr::Step& made, std::vector<bool>& gone) const {
+  void swish(size_t s) {
+    Expr::Step& made = made_[s];
     const size_t none = e_.steps.size();
     const uint16_t x = made.a;
     const auto is = [](uint16_t wanted) { return [wanted](uint16_t value) { return value == wanted; }; };
@@ -63,14 +67,34 @@ class Fusion {
     const size_t u = t == none ? none : find(t, ExprOp::mul, is(id(y)), id(t));
     const size_t slope = u == none ? none : find(u, ExprOp::add, is(id(s)), id(u));
     if (slope != none && inner(s, 3) && inner(t, 1) && inner(u, 1)) {
-      made.swish = true;
+      made.pair = Expr::Pair::swish;
       made.made[0].value = uses_[id(y)] > 1 || wanted_[id(y)] ? id(y) : Expr::kNothing;
       made.made[1].value = id(slope);
-      gone[y] = gone[t] = gone[u] = gone[slope] = true;
+      gone_[y] = gone_[t] = gone_[u] = gone_[slope] = true;
     } else if (inner(s, 1)) {
-      made.swish = true;
+      made.pair = Expr::Pair::swish;
       made.made[0].value = id(y);
-      gone[y] = true;
+      gone_[y] = true;
+    }
+  }
+
+  /// The x of which value `v` is −x, or v itself.
+  uint16_t unsigned_of(uint16_t v) const { return v >= first_ && e_.steps[v - first_].op == ExprOp::neg ? e_.steps[v - first_].a : v; }
+
+  /// elu(x) and elu(−x), whichever comes first.
+  void elus(size_t s) {
+    const uint16_t v = made_[s].a, x = unsigned_of(v);
+    for (size_t other = s + 1; other < made_.size(); ++other) {
+      const uint16_t w = made_[other].a;
+      if (made_[other].op != ExprOp::elu || w == v || unsigned_of(w) != x) continue;
+      const uint16_t negative = v == x ? w : v;
+      made_[s].pair = Expr::Pair::elu;
+      made_[s].a = x;
+      made_[s].made[0].value = v == x ? id(s) : id(other);
+      made_[s].made[1].value = v == x ? id(other) : id(s);
+      gone_[other] = true;
+      if (inner(negative - first_, 1)) gone_[negative - first_] = true;
+      return;
     }
   }
 
@@ -78,6 +102,8 @@ class Fusion {
   uint32_t first_;
   std::vector<uint32_t> uses_;  ///< by steps, per value
   std::vector<bool> wanted_;    ///< per value: is it a result?
+  std::vector<bool> gone_;      ///< per step: does another one make its value?
+  std::vector<Expr::Step> made_;
 };
 
 /// Gives each value a register, and a register back once the value has been read for the last time. A step may overwrite an operand

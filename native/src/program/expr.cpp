@@ -15,7 +15,7 @@ uint32_t arity(uint32_t op) {
       return 2;
     case ExprOp::neg: case ExprOp::abs: case ExprOp::exp: case ExprOp::log: case ExprOp::expm1: case ExprOp::log1p: case ExprOp::sqrt:
     case ExprOp::rsqrt: case ExprOp::recip: case ExprOp::tanh: case ExprOp::sigmoid: case ExprOp::softplus: case ExprOp::is_finite:
-    case ExprOp::floor:
+    case ExprOp::floor: case ExprOp::elu:
       return 1;
     case ExprOp::select: return 3;
   }

@@ -4,6 +4,6 @@
 
 namespace cf {
 
-constexpr uint64_t kOpTableHash = 0xa209ff796e808278;
+constexpr uint64_t kOpTableHash = 0x8688568f6105dc7b;
 
 }  // namespace cf

@@ -72,6 +72,7 @@ enum class ExprOp : uint32_t {
   select = 22,           ///< a ≠ 0 ? b : c, bit for bit
   is_finite = 23,
   floor = 24,
+  elu = 25,               ///< a > 0 ? a : e^a − 1
 };
 
 }  // namespace cf

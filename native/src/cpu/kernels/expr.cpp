@@ -22,6 +22,10 @@ struct Target {
   bool exact;
 };
 
+struct Two {
+  vf first, second;
+};
+
 CF_INLINE void put(const Target& d, int i, vf v) {
   if (d.exact) store_first(d.p + i, v, d.n - i);
   else store(d.p + i, v);
@@ -80,26 +84,38 @@ CF_INLINE void choose(Value a, Value b, Value c, const Target& d) {
   }
 }
 
-// y = x·σ(x) and its slope; a target without memory is left out.
-template <bool kValue, bool kSlope>
-CF_INLINE void swish_of(const float* a, const Target& value, const Target& slope) {
-  const int n = kValue ? value.n : slope.n, whole = n & -kWidth;
-  const auto both = [&](vf x, auto&& to_value, auto&& to_slope) __attribute__((always_inline)) {
-    const vf s = vsigmoid(x), y = x * s;
-    if (kValue) to_value(y);
-    if (kSlope) to_slope(fma(y, splat(1.0f) - s, s));
-  };
+// f gives two values of x; a target without memory is left out.
+template <bool kFirst, bool kSecond, class F>
+CF_INLINE void pair_of(F f, const float* a, const Target& first, const Target& second) {
+  const int n = kFirst ? first.n : second.n, whole = n & -kWidth;
   int i = 0;
 #pragma GCC unroll 2
-  for (; i < whole; i += kWidth)
-    both(load(a + i), [&](vf v) { store(value.p + i, v); }, [&](vf v) { store(slope.p + i, v); });
-  if (i < n) both(load_first(a + i, n - i), [&](vf v) { put(value, i, v); }, [&](vf v) { put(slope, i, v); });
+  for (; i < whole; i += kWidth) {
+    const Two v = f(load(a + i));
+    if (kFirst) store(first.p + i, v.first);
+    if (kSecond) store(second.p + i, v.second);
+  }
+  if (i < n) {
+    const Two v = f(load_first(a + i, n - i));
+    if (kFirst) put(first, i, v.first);
+    if (kSecond) put(second, i, v.second);
+  }
 }
 
-void swish(const float* a, const Target& value, const Target& slope) {
-  if (!value.p) return swish_of<false, true>(a, value, slope);
-  if (!slope.p) return swish_of<true, false>(a, value, slope);
-  swish_of<true, true>(a, value, slope);
+CF_INLINE Two swish_and_slope(vf x) {
+  const vf s = vsigmoid(x), y = x * s;
+  return {y, fma(y, splat(1.0f) - s, s)};
+}
+CF_INLINE Two both_elus(vf x) {
+  const vf e = vexpm1_negative(x);
+  return {velu(x, e), velu(-x, e)};
+}
+
+void execute_pair(Expr::Pair pair, const float* a, const Target& first, const Target& second) {
+  if (pair == Expr::Pair::elu) return pair_of<true, true>([](vf x) { return both_elus(x); }, a, first, second);
+  if (!first.p) return pair_of<false, true>([](vf x) { return swish_and_slope(x); }, a, first, second);
+  if (!second.p) return pair_of<true, false>([](vf x) { return swish_and_slope(x); }, a, first, second);
+  pair_of<true, true>([](vf x) { return swish_and_slope(x); }, a, first, second);
 }
 
 CF_INLINE vf truth(vi mask) { return select(mask, splat(1.0f), vf{}); }
@@ -129,6 +145,7 @@ void execute(ExprOp op, Value a, Value b, Value c, const Target& d) {
     case ExprOp::softplus: return unary([](vf x) { return vsoftplus(x); }, a.p, d);
     case ExprOp::is_finite: return unary([](vf x) { return truth(vabs(x) < splat(kInf)); }, a.p, d);
     case ExprOp::floor: return unary([](vf x) { return vfloor(x); }, a.p, d);
+    case ExprOp::elu: return unary([](vf x) { return velu(x, vexpm1_negative(x)); }, a.p, d);
     case ExprOp::select: return choose(a, b, c, d);
   }
 }
@@ -198,7 +215,7 @@ void expr_run(const Expr& e, const float* const* in, const uint8_t* broadcast, f
         to[k] = {exact ? out[made.output] + at : scratch + static_cast<size_t>(made.reg) * kExprTile, uniform ? kWidth : count, exact};
         values[made.value] = {to[k].p, uniform};
       }
-      if (x.swish) swish(a.p, to[0], to[1]);
+      if (x.pair != Expr::Pair::none) execute_pair(x.pair, a.p, to[0], to[1]);
       else if (uniform) execute(x.op, {a.p, false}, {b.p, false}, {c.p, false}, to[0]);
       else execute(x.op, a, b, c, to[0]);
     }

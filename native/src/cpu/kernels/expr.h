@@ -17,10 +17,15 @@ struct Expr {
     int8_t output;  ///< the first output that is this value, or −1
   };
   static constexpr uint16_t kNothing = 0xffff;
+  /// Two values of one operand x = a that share their costly part.
+  enum class Pair : uint8_t {
+    none,
+    swish,  ///< x·σ(x) and its slope, σ(x) + x·σ(x)·(1 − σ(x))
+    elu,    ///< elu(x) and elu(−x)
+  };
   struct Step {
-    /// With `swish`, the step makes x·σ(x) and the slope of that, σ(x) + x·σ(x)·(1 − σ(x)), of its operand a; else one value by `op`.
-    bool swish;
-    ExprOp op;
+    Pair pair;
+    ExprOp op;  ///< of a step that makes one value
     uint8_t arity;
     uint16_t a, b, c;  ///< operand ids as in the encoding
     Made made[2];

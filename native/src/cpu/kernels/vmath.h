@@ -62,6 +62,15 @@ CF_INLINE vf vexpm1(vf x) {
   return select(x <= splat(88.7228317f), y + y, x + splat(kInf));
 }
 
+/// e^(−|x|) − 1: no case to tell apart, since nothing overflows.
+CF_INLINE vf vexpm1_negative(vf x) {
+  const ExpParts e = exp_parts(vmax(splat(-20.0f), -vabs(x)));
+  const vf scale = pow2_int(e.n);
+  return fma(scale, e.em1, scale - splat(1.0f));
+}
+/// elu(x) = x > 0 ? x : e^x − 1, given e^(−|x|) − 1: the larger of the two, because e^x − 1 ≥ x. NaN is in both.
+CF_INLINE vf velu(vf x, vf expm1) { return vmax(x, expm1); }
+
 /// ln(2^e·(1 + t)) for √½ ≤ 1 + t < √2.
 CF_INLINE vf log_parts(vf e, vf t) {
   vf p = splat(0.0697161183f);

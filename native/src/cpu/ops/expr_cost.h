@@ -9,7 +9,7 @@ inline double expr_cost(const Expr& e, size_t streams) {
   double ns = 0.05 * static_cast<double>(streams);
   for (const Expr::Step& s : e.steps) {
     switch (s.op) {
-      case ExprOp::exp: case ExprOp::log: case ExprOp::expm1: case ExprOp::log1p: case ExprOp::tanh: case ExprOp::sigmoid: case ExprOp::softplus:
+      case ExprOp::exp: case ExprOp::log: case ExprOp::expm1: case ExprOp::log1p: case ExprOp::tanh: case ExprOp::sigmoid: case ExprOp::softplus: case ExprOp::elu:
         ns += 0.6;
         break;
       case ExprOp::div: case ExprOp::sqrt: case ExprOp::rsqrt: case ExprOp::recip:

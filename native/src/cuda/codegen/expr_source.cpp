@@ -39,6 +39,7 @@ std::string operation(ExprOp op, const std::string& a, const std::string& b, con
     case ExprOp::select: return a + " != 0.0f ? " + b + " : " + c;
     case ExprOp::is_finite: return "op::truth(op::is_finite(" + a + "))";
     case ExprOp::floor: return call("floorf");
+    case ExprOp::elu: return call("op::elu");
   }
   return "";
 }

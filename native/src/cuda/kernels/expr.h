@@ -21,6 +21,7 @@ __device__ __forceinline__ float min(float a, float b) { return a != a || a < b 
 __device__ __forceinline__ float rsqrt(float a) { return 1.0f / sqrtf(a); }
 __device__ __forceinline__ float sigmoid(float a) { return 1.0f / (1.0f + expf(-a)); }
 __device__ __forceinline__ float softplus(float a) { return max(a, 0.0f) + log1pf(expf(-fabsf(a))); }
+__device__ __forceinline__ float elu(float a) { return a > 0.0f ? a : expm1f(a); }
 __device__ __forceinline__ bool is_finite(float a) { return (__float_as_uint(a) & 0x7f800000u) != 0x7f800000u; }
 
 /// Four neighbours in memory.
