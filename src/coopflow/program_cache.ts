@@ -1,5 +1,6 @@
 /** Compiled programs kept on disk between starts: planning a paper-size iteration takes seconds, reading it back none. */
-import { mkdir, readFile } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { mkdir, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { compileGraph, type CompileOptions } from "../compile/compile.ts";
 import { fingerprint } from "../compile/fingerprint.ts";
@@ -10,9 +11,26 @@ import { cacheFolder } from "../io/cache_folder.ts";
 import type { Device } from "../runtime/device.ts";
 import { STATUS } from "../runtime/library.ts";
 import type { Program } from "../runtime/program.ts";
+import { LIBRARY_VERSION } from "./version.ts";
 
-/** Raised when the compiler's output changes without the op table changing. */
-const COMPILER_REVISION = 3;
+/**
+ * What makes programs: the release, and in a checkout what its compiler's sources hold, so that an edited compiler never reads what it wrote before.
+ *
+ * @param sources the folder of the rooms
+ */
+export async function compilerIdentity(sources: URL = new URL("../", import.meta.url)): Promise<string> {
+  const hash = createHash("sha256").update(LIBRARY_VERSION);
+  if (sources.protocol === "file:") {
+    for (const room of ["graph", "compile"]) {
+      for (const name of (await readdir(new URL(room, sources))).sort()) {
+        hash.update(`${name}\0`).update(await readFile(new URL(`${room}/${name}`, sources)));
+      }
+    }
+  }
+  return hash.digest("hex");
+}
+
+let identity: Promise<string> | undefined;
 
 /** Options of {@linkcode cachedProgram}. */
 export interface CacheOptions extends CompileOptions {
@@ -38,7 +56,8 @@ export interface LoadOptions extends Omit<CacheOptions, "fresh"> {
 export async function cachedProgram(g: Graph, options: CacheOptions = {}): Promise<CachedProgram> {
   const { cache = cacheFolder(), fresh = false, ...compile } = options;
   if (cache === null) return { bytes: compileGraph(g, compile).bytes, found: false };
-  const path = join(cache, `${fingerprint(g, compile, String(COMPILER_REVISION))}.cfp`);
+  identity ??= compilerIdentity();
+  const path = join(cache, `${fingerprint(g, compile, await identity)}.cfp`);
   const entry = fresh ? undefined : await readFile(path).catch(() => undefined);
   if (entry) return { bytes: new Uint8Array(entry), found: true };
   const { bytes } = compileGraph(g, compile);

@@ -1,7 +1,8 @@
+import { pathToFileURL } from "node:url";
 import { describe, it } from "@std/testing/bdd";
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { fingerprint } from "../../src/compile/fingerprint.ts";
-import { loadGraph } from "../../src/coopflow/program_cache.ts";
+import { compilerIdentity, loadGraph } from "../../src/coopflow/program_cache.ts";
 import { constant, feed, mul, tanh } from "../../src/graph/build.ts";
 import { Graph } from "../../src/graph/graph.ts";
 import { Device } from "../../src/runtime/device.ts";
@@ -52,6 +53,23 @@ describe("program cache", () => {
         assertEquals(await evaluate(device, folder), [3, -8]);
         assertEquals(await Deno.readFile(path), good);
       }
+    });
+  });
+
+  it("knows an edited compiler from the one that wrote", async () => {
+    await withFolder(async (folder) => {
+      const sources = pathToFileURL(`${folder}/`);
+      for (const room of ["graph", "compile"]) await Deno.mkdir(`${folder}/${room}`);
+      const identities: string[] = [];
+      for (const text of ["a", "b", "a"]) {
+        await Deno.writeTextFile(`${folder}/compile/fuse.ts`, text);
+        identities.push(await compilerIdentity(sources));
+      }
+      assertNotEquals(identities[0], identities[1]);
+      assertEquals(identities[0], identities[2]);
+      await Deno.writeTextFile(`${folder}/graph/ops.ts`, "");
+      assertNotEquals(await compilerIdentity(sources), identities[0]);
+      assertNotEquals(await compilerIdentity(), identities[0]);
     });
   });
 
