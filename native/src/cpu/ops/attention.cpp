@@ -42,9 +42,8 @@ struct Split {
   /// f(thread, item, part, its range) for all parts of all items; a thread's own follow each other.
   template <class F>
   void each(const AttentionShape& s, const Run& run, F&& f) const {
-    parallel_for(static_cast<int>(threads), threads, [&](size_t t) {
-      const Part own = part_of(s.items() * parts, threads, t);
-      for (size_t u = own.begin; u < own.end && !run.cancelled(); ++u) f(t, u / parts, u % parts, part_of(s.length, parts, u % parts, kAttentionGrain));
+    parallel_units(static_cast<int>(threads), s.items() * parts, [&](size_t t, size_t u) {
+      if (!run.cancelled()) f(t, u / parts, u % parts, part_of(s.length, parts, u % parts, kAttentionGrain));
     });
   }
 };

@@ -11,6 +11,7 @@ namespace {
 
 constexpr size_t kMaxKernel = 64;  // check_conv's bound
 constexpr size_t kWaiting = 2048;  // floats
+constexpr size_t kUnits = 8;       // units of work per thread
 constexpr size_t kPixels = 84;     // pixels of a piece of work: 14 tiles of 6 rows, 6 of 14
 
 // Rows (ky, kx, i) of w [O, I, kh, kw] as a matrix [kh·kw·I, O] in panels. `turned`: w is [I, O, 1, 1].
@@ -58,9 +59,9 @@ class RowConv final : public Kernel {
     });
     const PaddedImages padded(s_);
     const float* from = s_.padding ? p.padded : x;
-    const size_t pieces = ceil_div(s_.ow, kPixels), items = s_.n * s_.oh * pieces, threads = static_cast<size_t>(threads_);
-    parallel_for(threads_, threads, [&](size_t slot) {
-      const Part part = part_of(items, threads, slot);
+    const size_t pieces = ceil_div(s_.ow, kPixels), items = s_.n * s_.oh * pieces, units = std::min(items, kUnits * static_cast<size_t>(threads_));
+    parallel_units(threads_, units, [&](size_t slot, size_t unit) {
+      const Part part = part_of(items, units, unit);
       float* spare = p.slots + slot * slot_floats();
       const bool direct = !epilogue_.active();
       // Results wait in `spare` for the epilogue until there are enough of them: rows of small images are short.

@@ -40,22 +40,19 @@ class TapDataGrad final : public Kernel {
       for (size_t o = 0; o < s_.o; ++o) to[o * panel_] = tap < s_.taps() ? w[(o * s_.i + i) * s_.taps() + tap] : 0;
     }
     constexpr size_t kPixels = 84;
-    const size_t pixels = s_.n * s_.oh * s_.ow, threads = static_cast<size_t>(threads_);
+    const size_t pixels = s_.n * s_.oh * s_.ow;
     parallel_for(threads_, ceil_div(pixels, kPixels), [&](size_t i) {
       if (run.cancelled()) return;
       const size_t first = i * kPixels, count = std::min(kPixels, pixels - first);
       const float* a = dy + first * s_.o;
       gemm_({&a, 1, s_.o, s_.o, 1, p.panels, s_.o * panel_, panel_, p.products + first * columns_, columns_, count, columns_, nullptr, false});
     });
-    parallel_for(threads_, threads, [&](size_t slot) {
-      const Part part = part_of(s_.n * s_.h, threads, slot);
+    parallel_units(threads_, ceil_div(s_.n * s_.h, rows_at_once()), [&](size_t slot, size_t unit) {
+      if (run.cancelled()) return;
       float* raw = p.slots + slot * slot_floats();
-      for (size_t row = part.begin; row < part.end && !run.cancelled();) {
-        const size_t rows = std::min(part.end - row, rows_at_once());
-        for (size_t i = 0; i < rows; ++i) gather(p.products, (row + i) / s_.h, (row + i) % s_.h, p.rows + slot * s_.kh, raw + i * s_.w * s_.i);
-        epilogue_.apply_flat(bound, row * s_.w, (row + rows) * s_.w, raw, s_.i, raw + raw_floats());
-        row += rows;
-      }
+      const size_t row = unit * rows_at_once(), rows = std::min(s_.n * s_.h - row, rows_at_once());
+      for (size_t i = 0; i < rows; ++i) gather(p.products, (row + i) / s_.h, (row + i) % s_.h, p.rows + slot * s_.kh, raw + i * s_.w * s_.i);
+      epilogue_.apply_flat(bound, row * s_.w, (row + rows) * s_.w, raw, s_.i, raw + raw_floats());
     });
   }
 

@@ -1,6 +1,7 @@
 // Layer normalisation and its gradient.
 #include "cpu/kernels/layer_norm.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "cpu/kernel.h"
@@ -52,19 +53,20 @@ class LayerNorm final : public Kernel {
     a.x = run.f32(x_), a.gain = run.f32(gain_);
     (gradient_ ? a.dy : a.bias) = run.f32(other_);
     (gradient_ ? a.dx : a.y) = run.f32(out_);
-    if (gradient_)
-      for (size_t i = 0; i < threads_ * 2 * c; ++i) l.sums[i] = 0;
+    if (!gradient_) {
+      parallel_for(static_cast<int>(threads_), ceil_div(rows_, kRows), [&](size_t i) {
+        if (!run.cancelled()) forward_(a, i * kRows, std::min(rows_, (i + 1) * kRows));
+      });
+      return;
+    }
+    for (size_t i = 0; i < threads_ * 2 * c; ++i) l.sums[i] = 0;
+    // Each thread has a part of its own: the sums depend on who adds what.
     parallel_for(static_cast<int>(threads_), threads_, [&](size_t t) {
       const Part part = part_of(rows_, threads_, t, kRows);
-      for (size_t at = part.begin; at < part.end && !run.cancelled(); at += kRows) {
-        const size_t end = at + kRows < part.end ? at + kRows : part.end;
-        if (gradient_)
-          backward_(a, at, end, l.blocks + t * 2 * round_up(c, 16), l.sums + t * 2 * c);
-        else
-          forward_(a, at, end);
-      }
+      for (size_t at = part.begin; at < part.end && !run.cancelled(); at += kRows)
+        backward_(a, at, std::min(part.end, at + kRows), l.blocks + t * 2 * round_up(c, 16), l.sums + t * 2 * c);
     });
-    if (!gradient_ || run.cancelled()) return;
+    if (run.cancelled()) return;
     float* results[2] = {run.f32(dgain_), run.f32(dbias_)};
     for (size_t i = 0; i < 2 * c; ++i) {
       double sum = 0;

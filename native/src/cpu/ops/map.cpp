@@ -6,6 +6,7 @@
 #include "cpu/kernels/expr.h"
 #include "cpu/ops/expr_cost.h"
 #include "cpu/ops/nest.h"
+#include "cpu/ops/parallel.h"
 #include "program/checks.h"
 
 namespace cf::cpu {
@@ -37,9 +38,12 @@ class Map final : public Kernel {
     for (uint32_t i = 0; i < inputs_; ++i) in[i] = run.f32(tensors_[i]);
     for (uint32_t j = 0; j < outputs_; ++j) out[j] = run.f32(tensors_[inputs_ + j]);
     float* const scratch = reinterpret_cast<float*>(run.scratch());
-    if (threads_ == 1) return part(in, out, scratch, 0, 1);
-#pragma omp parallel for num_threads(threads_) schedule(static, 1)
-    for (int t = 0; t < threads_; ++t) part(in, out, scratch + static_cast<size_t>(t) * thread_floats_, t, threads_);
+    if (threads_ == 1) return part(in, out, scratch, 0, units_);
+    const uint64_t pieces = std::min<uint64_t>(units_, 8 * static_cast<uint64_t>(threads_));
+    parallel_units(threads_, pieces, [&](size_t slot, size_t piece) {
+      const Part p = part_of(units_, pieces, piece);
+      part(in, out, scratch + slot * thread_floats_, p.begin, p.end);
+    });
   }
 
  private:
@@ -86,10 +90,7 @@ class Map final : public Kernel {
     thread_floats_ = (expr_scratch_floats(expr_) + nest_.operands.size() * kBlock + 15) / 16 * 16;
   }
 
-  void part(const float* const* in, float* const* out, float* scratch, int t, int threads) const {
-    uint64_t begin, end;
-    share(units_, t, threads, &begin, &end);
-    if (begin == end) return;
+  void part(const float* const* in, float* const* out, float* scratch, uint64_t begin, uint64_t end) const {
     float* const blocks = scratch + expr_scratch_floats(expr_);
     const uint64_t per_band = (nest_.cols + width_ - 1) / width_;
     // Neighbouring pieces of one row are one piece, as long as nothing has to be gathered for it.

@@ -84,19 +84,16 @@ class Matmul final : public Kernel {
     }
     if (splits_ > 1) return run_split(run, job, p);
     const size_t items = s_.batch * row_pieces_ * col_pieces_;
-    parallel_for(threads, threads_, [&](size_t slot) {
-      const Part part = part_of(items, threads_, slot);
+    parallel_units(threads, items, [&](size_t slot, size_t item) {
+      if (run.cancelled()) return;
       float* spare = p.slots + slot * slot_floats();
-      for (size_t item = part.begin; item < part.end && !run.cancelled(); ++item) {
-        const size_t batch = item / (row_pieces_ * col_pieces_);
-        const Part rows = part_of(s_.m, row_pieces_, item / col_pieces_ % row_pieces_), cols = part_of(s_.n, col_pieces_, item % col_pieces_, panel_);
-        const bool direct = !epilogue_.active();
-        float* c = direct ? job.bound.out[0] + batch * result_batch() + rows.begin * epilogue_.result_pixel() + cols.begin : spare;
-        const size_t ldc = direct ? epilogue_.result_pixel() : cols.end - cols.begin;
-        product(job, batch, rows, cols, {0, s_.k}, c, ldc, job.bias, spare + raw_floats() + epilogue_floats());
-        if (!direct)
-          epilogue_.apply(job.bound, batch, 0, rows.begin, rows.end - rows.begin, cols.begin, cols.end - cols.begin, c, ldc, spare + raw_floats());
-      }
+      const size_t batch = item / (row_pieces_ * col_pieces_);
+      const Part rows = part_of(s_.m, row_pieces_, item / col_pieces_ % row_pieces_), cols = part_of(s_.n, col_pieces_, item % col_pieces_, panel_);
+      const bool direct = !epilogue_.active();
+      float* c = direct ? job.bound.out[0] + batch * result_batch() + rows.begin * epilogue_.result_pixel() + cols.begin : spare;
+      const size_t ldc = direct ? epilogue_.result_pixel() : cols.end - cols.begin;
+      product(job, batch, rows, cols, {0, s_.k}, c, ldc, job.bias, spare + raw_floats() + epilogue_floats());
+      if (!direct) epilogue_.apply(job.bound, batch, 0, rows.begin, rows.end - rows.begin, cols.begin, cols.end - cols.begin, c, ldc, spare + raw_floats());
     });
   }
 

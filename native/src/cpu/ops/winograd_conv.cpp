@@ -55,13 +55,12 @@ class WinogradConv final : public Kernel {
       return;
     }
     const size_t blocks = block_count();
-    parallel_for(static_cast<int>(threads_), threads_, [&](size_t slot) {
+    parallel_units(static_cast<int>(threads_), blocks, [&](size_t slot, size_t k) {
+      if (run.cancelled()) return;
       float* v = scratch.v + slot * 36 * v_k_;
-      for (size_t k = slot; k < blocks && !run.cancelled(); k += threads_) {
-        const Part part = part_of(tiles_, blocks, k);
-        transform(job, part.begin, part.end, v);
-        for (size_t b = 0; b < out_blocks; ++b) product(job, part.begin, part.end, b, v, scratch.slot(slot));
-      }
+      const Part part = part_of(tiles_, blocks, k);
+      transform(job, part.begin, part.end, v);
+      for (size_t b = 0; b < out_blocks; ++b) product(job, part.begin, part.end, b, v, scratch.slot(slot));
     });
   }
 
