@@ -15,7 +15,7 @@ namespace {
 constexpr uint64_t kLongRow = 512;    ///< from here on a row is worth a call of its own
 constexpr uint64_t kCrossCols = 64;   ///< columns of a tile when an operand is transposed
 constexpr uint64_t kChunk = 16384;    ///< unit of work along a long row
-constexpr double kParallelNs = 6000;  ///< below this two threads' meeting costs more than they save
+constexpr double kParallelNs = 2500;  ///< below this two threads' meeting costs more than they save
 
 class Map final : public Kernel {
  public:
