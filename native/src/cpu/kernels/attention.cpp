@@ -19,8 +19,8 @@ void queries(const AttentionArgs& a, size_t image, size_t head, size_t begin, si
   float *keys = pieces.take(length * d), *values = pieces.take(length * d), *reach = pieces.take(d);
   float *qt = pieces.take(d * kLanes), *ct = pieces.take(d * kLanes), *s = pieces.take(kAttentionRows * kLanes);
   const float* rows = a.kvq + image * length * 3 * c + head * d;
-  copy_rows(rows, 3 * c, length, d, 1.0f, keys);
-  copy_rows(rows + c, 3 * c, length, d, 1.0f, values);
+  copy_rows(rows, 3 * c, length, d, 1.0f, keys, d);
+  copy_rows(rows + c, 3 * c, length, d, 1.0f, values, d);
   uint32_t* kept = kDropout ? a.kept + item * sh.kept_words() : nullptr;
   const size_t words = (end * length + 31) / 32;  // what is behind them another thread may be writing
   if (kDropout) {
@@ -38,7 +38,7 @@ void queries(const AttentionArgs& a, size_t image, size_t head, size_t begin, si
   const float scale = kLog2e / __builtin_sqrtf(static_cast<float>(d));
   for (size_t i0 = begin; i0 < end; i0 += kLanes) {
     const size_t count = end - i0 < kLanes ? end - i0 : kLanes;
-    transpose_rows(rows + 2 * c + i0 * 3 * c, 3 * c, count, d, scale, kLanes, qt);
+    to_lanes(rows + 2 * c + i0 * 3 * c, 3 * c, count, d, scale, kLanes, qt);
     vf bound[kV] = {}, largest[kV] = {}, sum[kV] = {};
     for (size_t k = 0; k < d; ++k)
       for (int v = 0; v < kV; ++v) bound[v] = fma(vabs(load(qt + (k * kV + static_cast<size_t>(v)) * kWidth)), splat(reach[k]), bound[v]);
@@ -87,11 +87,8 @@ void queries(const AttentionArgs& a, size_t image, size_t head, size_t begin, si
         store(at, load(at) * share);
       }
     }
-    float* out = a.out + (image * length + i0) * c + head * d;
-    for (size_t i = 0; i < count; ++i) {
-      a.lse[item * length + i0 + i] = lse[i];
-      for (size_t k = 0; k < d; ++k) out[i * c + k] = ct[k * kLanes + i];
-    }
+    transpose(ct, kLanes, d, count, 1.0f, a.out + (image * length + i0) * c + head * d, c);
+    for (size_t i = 0; i < count; ++i) a.lse[item * length + i0 + i] = lse[i];
   }
 }
 

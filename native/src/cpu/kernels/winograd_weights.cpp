@@ -1,4 +1,5 @@
 #include "cpu/kernels/gemm.h"
+#include "cpu/kernels/transpose.h"
 #include "cpu/kernels/vec.h"
 #include "cpu/kernels/winograd.h"
 
@@ -27,49 +28,17 @@ CF_INLINE void adjoint3(const vf m[6], vf o[3]) {
   o[2] = fma(c, splat(1.0f / 6), m[5] - a);
 }
 
-#if (defined(CF_VEC_AVX512) || defined(CF_VEC_AVX2)) && defined(__has_builtin)
-#if __has_builtin(__builtin_shufflevector)  // Clang, and GCC from 12 on
-#define CF_SHUFFLES 1
-#endif
-#endif
-
-#if defined(CF_SHUFFLES)
-typedef float v8 __attribute__((vector_size(32)));
-
-// Transposes 8×8 in three rounds of shuffles.
-CF_INLINE void transpose8(const v8 rows[8], v8 columns[8]) {
-  v8 a[8], b[8];
-#pragma GCC unroll 4
-  for (int t = 0; t < 8; t += 2) {
-    b[t] = __builtin_shufflevector(rows[t], rows[t + 1], 0, 8, 1, 9, 4, 12, 5, 13);
-    b[t + 1] = __builtin_shufflevector(rows[t], rows[t + 1], 2, 10, 3, 11, 6, 14, 7, 15);
-  }
-#pragma GCC unroll 2
-  for (int t = 0; t < 8; t += 4)
-#pragma GCC unroll 2
-    for (int u = 0; u < 2; ++u) {
-      a[t + 2 * u] = __builtin_shufflevector(b[t + u], b[t + u + 2], 0, 1, 8, 9, 4, 5, 12, 13);
-      a[t + 2 * u + 1] = __builtin_shufflevector(b[t + u], b[t + u + 2], 2, 3, 10, 11, 6, 7, 14, 15);
-    }
-#pragma GCC unroll 4
-  for (int t = 0; t < 4; ++t) {
-    columns[t] = __builtin_shufflevector(a[t], a[t + 4], 0, 1, 2, 3, 8, 9, 10, 11);
-    columns[t + 4] = __builtin_shufflevector(a[t], a[t + 4], 4, 5, 6, 7, 12, 13, 14, 15);
-  }
-}
-#endif
-
 // taps[9][kWidth] to kWidth groups of nine.
 CF_INLINE void interleave(const float* taps, float* to) {
 #if defined(CF_SHUFFLES)
   for (int first = 0; first < kWidth; first += 8, to += 72) {
-    v8 rows[8], groups[8];
+    vs rows[8], groups[8];
 #pragma GCC unroll 8
-    for (int t = 0; t < 8; ++t) __builtin_memcpy(&rows[t], taps + t * kWidth + first, sizeof(v8));
+    for (int t = 0; t < 8; ++t) __builtin_memcpy(&rows[t], taps + t * kWidth + first, sizeof(vs));
     transpose8(rows, groups);
 #pragma GCC unroll 8
     for (int l = 0; l < 8; ++l) {
-      __builtin_memcpy(to + l * 9, &groups[l], sizeof(v8));
+      __builtin_memcpy(to + l * 9, &groups[l], sizeof(vs));
       to[l * 9 + 8] = taps[8 * kWidth + first + l];  // the ninth fills the gaps between the rows
     }
   }
@@ -84,12 +53,12 @@ CF_INLINE void gather(const float* from, size_t lanes, size_t lane_stride, bool 
   size_t l = 0;
 #if defined(CF_SHUFFLES)
   for (; l + 8 <= lanes; l += 8) {
-    v8 groups[8], rows[8];
+    vs groups[8], rows[8];
 #pragma GCC unroll 8
-    for (size_t k = 0; k < 8; ++k) __builtin_memcpy(&groups[k], from + (l + k) * lane_stride, sizeof(v8));
+    for (size_t k = 0; k < 8; ++k) __builtin_memcpy(&groups[k], from + (l + k) * lane_stride, sizeof(vs));
     transpose8(groups, rows);
 #pragma GCC unroll 8
-    for (size_t t = 0; t < 8; ++t) __builtin_memcpy(taps + (turned ? 8 - t : t) * kPanel + l, &rows[t], sizeof(v8));
+    for (size_t t = 0; t < 8; ++t) __builtin_memcpy(taps + (turned ? 8 - t : t) * kPanel + l, &rows[t], sizeof(vs));
     for (size_t k = 0; k < 8; ++k) taps[(turned ? 0 : 8) * kPanel + l + k] = from[(l + k) * lane_stride + 8];
   }
 #endif
