@@ -52,7 +52,8 @@ class Run {
 class Kernel {
  public:
   virtual ~Kernel() = default;
-  /// Uses exactly Device::threads OpenMP threads; its split of work depends on shapes and thread count only (bit-identical reruns).
+  /// Uses exactly Device::threads OpenMP threads. Results depend on shapes and thread count only (bit-identical reruns): what is summed is split so, and only
+  /// work whose results do not depend on who does it goes to whoever is free.
   virtual void run(const Run& run) const = 0;
   /// Scratch the kernel needs for all of its threads together.
   virtual size_t scratch_bytes() const { return 0; }
