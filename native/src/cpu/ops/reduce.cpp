@@ -129,9 +129,8 @@ void Reduce::join_columns(float* out, double* partials) const {
 }
 
 void Reduce::put_row(float* out, uint64_t o, const double* total) const {
-  const Nest::Operand& operand = nest_.operands[inputs_];
-  float* const to = out + nest_.offset(operand, o * per_kept_);
-  for (uint64_t i = 0; i < nest_.cols; ++i) to[i * operand.last] = static_cast<float>(total[i] * static_cast<double>(scale_));
+  float* const to = out + nest_.offset(nest_.operands[inputs_], o * per_kept_);
+  for (uint64_t i = 0; i < nest_.cols; ++i) to[places_[i]] = static_cast<float>(total[i] * static_cast<double>(scale_));
 }
 
 void Reduce::tiles_part(const float* const* in, float* out, float* scratch, int t) const {

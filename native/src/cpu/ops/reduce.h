@@ -25,6 +25,7 @@ class Reduce final : public Kernel {
 
   void check(const Program& p, const Instr& instr);
   void plan(uint32_t axes);
+  /// The space in the order of a, b, c. Along c the output is seen as dense, so that only what is read decides how many of its dimensions melt into one.
   void build(const std::vector<uint32_t>& a, const std::vector<uint32_t>& b, const std::vector<uint32_t>& c);
 
   uint64_t units() const {
@@ -65,6 +66,7 @@ class Reduce final : public Kernel {
   Plan plan_ = Plan::rows;
   Nest nest_;                     ///< operands: inputs, then the output
   std::vector<Reduced> reduced_;  ///< tiles only
+  std::vector<uint64_t> places_;  ///< of a row's sums in the output, from the first (columns only)
   uint64_t per_kept_ = 1;         ///< rows per kept row (rows, columns), or elements reduced (tiles)
   uint64_t height_ = 1, width_ = 1, group_ = 1;
   size_t expr_floats_ = 0;

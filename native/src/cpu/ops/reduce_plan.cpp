@@ -86,6 +86,12 @@ void Reduce::plan(uint32_t axes) {
     per_kept_ = away_elements;
     group_ = std::min<uint64_t>(std::max<uint64_t>(1, 512 / nest_.cols), away_elements);
     height_ = std::max<uint64_t>(1, kBlock / nest_.cols / group_) * group_;
+    const std::vector<uint32_t> inner(kept.end() - static_cast<long>(run), kept.end());
+    for (uint64_t i = 0; i < nest_.cols; ++i) {
+      uint64_t at = 0, rest = i;
+      for (size_t k = run; k-- > 0; rest /= lead->dims[inner[k]]) at += rest % lead->dims[inner[k]] * tensors_.back().strides[inner[k]];
+      places_.push_back(at);
+    }
     return;
   }
   plan_ = Plan::tiles;
@@ -111,6 +117,8 @@ void Reduce::build(const std::vector<uint32_t>& a, const std::vector<uint32_t>& 
   // Stride 0 where the output does not move also keeps kept and reduced dimensions from melting into one.
   for (uint32_t k = 0; k < kMaxRank; ++k)
     if (tensors_.back().dims[k] == 1) strides.back()[k] = 0;
+  uint32_t dense = 1;
+  for (size_t k = c.size(); k-- > 0; dense *= tensors_[0].dims[c[k]]) strides.back()[c[k]] = dense;
   nest_ = make_nest(tensors_[0].dims.data(), strides, order);
 }
 
