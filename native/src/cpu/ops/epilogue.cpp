@@ -19,12 +19,6 @@ void copy_rows(const float* from, size_t from_row, size_t step, float* to, size_
   }
 }
 
-// Sums pairs of neighbouring pixels of n channels: to[q] = (or +=) from[2q] + from[2q + 1].
-void pool_pairs(const float* from, size_t pairs, size_t n, float* to, size_t to_pixel, bool add) {
-  for (size_t q = 0; q < pairs; ++q, from += 2 * n, to += to_pixel)
-    for (size_t c = 0; c < n; ++c) to[c] = (add ? to[c] : 0.0f) + (from[c] + from[n + c]);
-}
-
 }  // namespace
 
 Epilogue::Epilogue(const Program& program, const Instr& instr, size_t own_inputs, size_t own_attrs, const std::vector<size_t>& dims, const Device& device,
@@ -45,6 +39,7 @@ Epilogue::Epilogue(const Program& program, const Instr& instr, size_t own_inputs
   expr_ = parse_expr(instr.attrs.data() + own_attrs, instr.attrs.size() - own_attrs, static_cast<uint32_t>(further + 1), static_cast<uint32_t>(outputs_.size()),
                      "epilogue");
   run_ = CF_PICK(device.isa, expr_run);
+  pool_ = CF_PICK(device.isa, pool_pairs);
   scratch_floats_ = (further + 1 + outputs_.size()) * kChunk + expr_scratch_floats(expr_);
 }
 
@@ -113,8 +108,8 @@ void Epilogue::apply(const Bound& bound, size_t image, size_t row, size_t pixel,
       for (size_t j = 0; j < outputs_.size(); ++j) {
         const Operand& o = outputs_[j];
         if (is_pooled(j))
-          pool_pairs(out[j], rows / 2, n, bound.out[j] + image * o.stride[0] + row / 2 * o.stride[1] + (pixel + p) / 2 * o.stride[2] + channel + c,
-                     o.stride[2], row % 2 == 1);
+          pool_(out[j], rows / 2, n, bound.out[j] + image * o.stride[0] + row / 2 * o.stride[1] + (pixel + p) / 2 * o.stride[2] + channel + c, o.stride[2],
+                row % 2 == 1);
         else if (o.stride[2] != n && rows > 1)
           copy_rows(out[j], n, 1, bound.out[j] + at(o, pixel + p, channel + c), o.stride[2], rows, n);
       }

@@ -6,6 +6,7 @@
 
 #include "cpu/kernel.h"
 #include "cpu/kernels/expr.h"
+#include "cpu/kernels/pool.h"
 
 namespace cf::cpu {
 
@@ -70,6 +71,7 @@ class Epilogue {
   std::vector<Operand> inputs_, outputs_;
   size_t scratch_floats_ = 0;
   decltype(&portable::expr_run) run_ = nullptr;
+  decltype(&portable::pool_pairs) pool_ = nullptr;
 };
 
 }  // namespace cf::cpu
