@@ -8,7 +8,7 @@ import { replay } from "./replay.ts";
 const LARGE = 1 << 15;
 
 /** Whether a node adds a bias to what a product or convolution made: that is done as the result is written, and kept in its place. */
-function addsBias(node: Node): boolean {
+export function addsBias(node: Node): boolean {
   const made = (v: Value): boolean =>
     v.node.op === "view" ? isDense(v.node.attrs.layout) && made(v.node.inputs[0]!) : /^(conv|matmul)$/.test(v.node.op);
   const biased = biasedBy(node);

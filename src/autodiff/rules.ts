@@ -7,6 +7,7 @@ import type { Op } from "../graph/attrs.ts";
 import { isInjective } from "../graph/ops.ts";
 import { denseStrides, type Layout, numel, type Shape } from "../graph/shape.ts";
 import type { Contribution, Vjp } from "./contract.ts";
+import { addsBias } from "./recompute.ts";
 import { pullRepeat } from "./repeat.ts";
 
 type NodeOf<K extends Op> = Extract<Node, { op: K }>;
@@ -63,6 +64,14 @@ function pullMatmul(a: Value, w: Value, dc: Value): [Value, Value] {
   return [da, turned ? transposed(b.matmul(transposed(dc), a)) : b.matmul(transposed(a), dc)];
 }
 
+const SWISH = E.swish(input(0));
+
+/**
+ * Whether a map's slope takes the place of its operand in memory: swish of a biased result, which nothing else reads on the way back. The slope costs a quarter
+ * more beside the value, and everything without it.
+ */
+const keepsSlope = (node: NodeOf<"map">): boolean => node.attrs.expr === SWISH && addsBias(node.inputs[0]!.node);
+
 const RULES: { readonly [K in Op]: Rule<K> } = {
   feed: none,
   state: none,
@@ -75,10 +84,10 @@ const RULES: { readonly [K in Op]: Rule<K> } = {
       if (!needs(x)) return undefined;
       const slope = derivative(node.attrs.expr, i);
       const { shape } = node.attrs;
-      if (node.depth === 0) {
+      if (node.depth === 0 && !keepsSlope(node)) {
         return b.mapExpr(x.graph, [...node.inputs, dy!], E.mul(input(node.inputs.length), slope), shape);
       }
-      // In a loop's body the way back is short: a slope of its own is made beside the map, and kept instead of the operand.
+      // A slope of its own is made beside the map, and kept instead of the operand: in a loop's body, where the way back is short, and where σ(x) is dear.
       const local = b.mapExpr(x.graph, node.inputs, slope, shape);
       return b.mul(dy!, local);
     }),

@@ -1,6 +1,6 @@
 /** Lifetimes of temporaries in the instruction list, buffers that may share memory, and their places in one arena. */
 import { isDense } from "../graph/shape.ts";
-import type { Buffer, Lowered, Window } from "./lir.ts";
+import type { Buffer, Instr, Lowered, Window } from "./lir.ts";
 import { type Lifetime, peakLive, planMemory } from "./plan.ts";
 
 const ALIGN = 16; // elements: 64 bytes, a cache line and a vector
@@ -43,7 +43,14 @@ export function spansOf(lowered: Lowered): Map<Buffer, Span> {
 const isWhole = (w: Window): boolean => w.layout.offset === 0 && isDense(w.layout) && w.loops.every((s) => s === 0);
 const sizeOf = (w: Window): number => w.layout.shape.reduce((n, d) => n * d, 1);
 
-/** A map whose operand dies with it may write over the operand: the two buffers become one. */
+/** The first operand that an instruction reads element by element, each where it writes; undefined if it has none: those of maps and of epilogues that run by tile. */
+function firstElementwise({ op, attrs }: Instr): number | undefined {
+  if (op === "map") return 0;
+  const winograd = (op === "conv" || op === "conv_data_grad") && attrs[2] === 1;
+  return winograd ? 2 + (attrs[7]! & 1) : undefined;
+}
+
+/** A map whose operand dies with it may write over the operand: the two buffers become one. So may an epilogue. */
 function shareInPlace(lowered: Lowered, spans: Map<Buffer, Span>): Map<Buffer, Buffer> {
   const home = new Map<Buffer, Buffer>();
   const rootOf = (b: Buffer): Buffer => {
@@ -52,14 +59,15 @@ function shareInPlace(lowered: Lowered, spans: Map<Buffer, Span>): Map<Buffer, B
     return r;
   };
   lowered.instrs.forEach((instr, i) => {
-    if (instr.op !== "map") return;
+    const first = firstElementwise(instr);
+    if (first === undefined) return;
     for (const out of instr.outputs) {
       const to = out.buffer;
       const own = spans.get(to);
       if (to.kind !== "arena" || !own || own.first !== i || home.has(to) || !isWhole(out) || sizeOf(out) !== to.size) {
         continue;
       }
-      for (const from of instr.inputs) {
+      for (const from of instr.inputs.slice(first)) {
         const root = rootOf(from.buffer);
         const span = spans.get(root);
         if (

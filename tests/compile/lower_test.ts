@@ -260,6 +260,24 @@ describe("fusion", () => {
     assert(forward.outputs.some((w) => w.buffer === slope.buffer), "expected the slope to come from the convolution");
   });
 
+  it("keeps the slope of a biased convolution's swish too, and writes it over an operand of the epilogue that nobody reads again", () => {
+    const g = graph((g) => {
+      const x = b.feed(g, "x", [1, 4, 4, 16]),
+        one = b.state(g, "one", [16, 16, 3, 3]),
+        two = b.state(g, "two", [16, 16, 3, 3]);
+      const active = (w: Value, bias: string): Value =>
+        b.swish(b.add(b.conv2d(x, w, { padding: 1 }), b.state(g, bias, [16])));
+      const y = b.scalar(b.sumSquares(b.conv2d(b.add(active(one, "p"), active(two, "q")), one, { padding: 1 })));
+      grad(y, [one, two]).forEach((d, i) => g.fetch(`d${i}`, d));
+    });
+    checkLowering(g);
+    const lowered = lower(g);
+    const [first, second] = lowered.instrs.filter((i) => i.op === "conv");
+    assertEquals(second!.outputs.length, 3);
+    const { offsets } = planArena(lowered), raw = offsets.get(first!.outputs[0]!.buffer);
+    assert(second!.outputs.some((w) => offsets.get(w.buffer) === raw), "expected a result in the operand's place");
+  });
+
   it("transforms weights once in front of a loop", () => {
     const ops = opsOf(graph((g) => {
       const w = b.state(g, "w", [16, 16, 3, 3]);

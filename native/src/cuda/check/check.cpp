@@ -137,7 +137,7 @@ class Checker {
   }
 
   void step(const Launch& l) {
-    if (!at_ || at_->instr != l.instr || &l <= at_) written_[key({Part::Space::scratch, 0, 0, 0})].clear();
+    if (!at_ || at_->instr != l.instr || &l <= at_) written_[key({Part::Space::scratch, 0, 0, 0})].clear(), own_.clear();
     at_ = &l;
     for (size_t i = 0; i < l.writes.size(); ++i) {
       for (const Range& r : l.reads)
@@ -147,13 +147,20 @@ class Checker {
     }
     for (const Range& r : l.reads) {
       const Range now = in_passes(r);
-      if (!known(part(now), tag(r)))
+      if (!known(part(now), tag(r)) && !in_turn(l, r))
         bad("reads bytes " + span_text(now.begin, now.end) + " of " + (r.kind == Place::Kind::buffer ? "buffer " + std::to_string(r.buffer) : "scratch") + ", which do not hold what was written there, if anything was");
     }
     for (const Range& r : l.writes) {
       if (r.kind == Place::Kind::buffer && (p_.buffers[r.buffer].kind == BufferKind::feed || p_.buffers[r.buffer].kind == BufferKind::constant)) bad("writes a feed or a constant");
       note(part(r), tag(r));
+      own_.push_back(part(r));
     }
+  }
+
+  /// Launches of one instruction may share out its elements: where they write results over an operand, a later one finds those of the earlier there.
+  bool in_turn(const Launch& l, const Range& r) const {
+    const auto same = [at = part(r)](const Part& p) { return key(p) == key(at) && p.begin == at.begin && p.end == at.end; };
+    return std::any_of(own_.begin(), own_.end(), same) && std::any_of(l.writes.begin(), l.writes.end(), [&](const Range& w) { return same(part(w)); });
   }
 
   /// Whether two ranges of one launch share memory; the very same elements are fine when `in_place`.
@@ -174,6 +181,7 @@ class Checker {
   const Launch* at_ = nullptr;
   uint32_t next_ = 0;
   std::map<uint64_t, Written> written_;
+  std::vector<Part> own_;  ///< what earlier launches of the same instruction wrote
   std::vector<Loop> loops_;
 };
 
