@@ -43,7 +43,7 @@ class WinogradWeightGrad final : public Kernel {
         chunks_(ceil_div(most_tiles(), chunk_)),
         v_k_(odd_lines(in_blocks_ * piece_.in * chunk_)),
         z_k_(odd_lines(out_blocks_ * piece_.out * chunk_)),
-        m_row_(odd_lines(piece_.in)),
+        m_row_(piece_.in),
         m_k_(odd_lines(piece_.out * m_row_)),
         input_(CF_PICK(device.isa, winograd_input)),
         adjoint_(CF_PICK(device.isa, winograd_output_adjoint)),
