@@ -5,6 +5,7 @@ import { CancelledError, CoopFlowError, UsageError } from "../errors.ts";
 import { writeCheckpoint } from "../coopflow/checkpoint.ts";
 import type { CoopFlowConfig } from "../coopflow/config.ts";
 import { checkDataset } from "../coopflow/inference.ts";
+import { PRE_PRESETS } from "../coopflow/preset_names.ts";
 import { type Reading, RunDirectory } from "../coopflow/run_directory.ts";
 import { modelStates } from "../coopflow/states.ts";
 import { train } from "../coopflow/trainer.ts";
@@ -94,7 +95,7 @@ export async function trainCommand(options: Partial<TrainCommandOptions>): Promi
 
 async function startRun(options: TrainCommandOptions, watch: DataWatch): Promise<Job> {
   const named = await configFrom(options);
-  if (options.preset?.endsWith("-pre") === true && options.init === undefined) {
+  if (options.preset !== undefined && PRE_PRESETS.has(options.preset) && options.init === undefined) {
     watch.say(`${options.preset}: expected the trained flow of another run by --init RUN, found none; beginning anew`);
   }
   const { data: path, crop, background } = options;

@@ -16,3 +16,11 @@ export const PRESET_NAMES = [
 ] as const;
 /** One of them. */
 export type PresetName = typeof PRESET_NAMES[number];
+
+/** Those that begin with a flow which was trained alone: CoopFlow(Pre). */
+export const PRE_PRESETS: ReadonlySet<string> = new Set<PresetName>([
+  "digits-pre",
+  "cifar10-pre",
+  "svhn-pre",
+  "celeba32-pre",
+]);
