@@ -44,7 +44,7 @@ struct Expr {
   uint32_t registers = 0;
 };
 
-constexpr uint32_t kExprTile = 256;  ///< floats
+constexpr uint32_t kExprTile = 512;  ///< floats: a step costs some 30 cycles besides its arithmetic, and what an expression holds should fit the first-level cache
 constexpr uint16_t kUsedByResult = 0xffff;
 
 /// decode_expression with registers assigned by liveness.
