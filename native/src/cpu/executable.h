@@ -1,4 +1,4 @@
-// A program as the CPU runs it: one kernel after the other.
+// A program as the CPU runs it: one kernel after the other, except for small ones (turns.h).
 #pragma once
 #include <memory>
 

@@ -25,13 +25,15 @@ struct Device {
 /// Where the data of one run lives. `base` holds one pointer per Program::buffers entry.
 class Run {
  public:
-  Run(char* const* base, const uint64_t* loops, char* scratch, const std::atomic<uint32_t>* cancel)
-      : base_(base), loops_(loops), scratch_(scratch), cancel_(cancel) {}
+  Run(char* const* base, const uint64_t* loops, char* scratch, const std::atomic<uint32_t>* cancel, bool beside_others = false)
+      : base_(base), loops_(loops), scratch_(scratch), cancel_(cancel), beside_others_(beside_others) {}
 
   float* f32(const Tensor& t) const noexcept { return reinterpret_cast<float*>(base_[t.buffer]) + index(t); }
   uint32_t* u32(const Tensor& t) const noexcept { return reinterpret_cast<uint32_t*>(base_[t.buffer]) + index(t); }
   /// Kernel::scratch_bytes() bytes, 64-byte aligned, shared by the kernel's threads, contents undefined.
   char* scratch() const noexcept { return scratch_; }
+  /// The other threads have work of their own: a kernel with a price() keeps to the one that calls it.
+  bool beside_others() const noexcept { return beside_others_; }
   /// Iteration of the enclosing repeat at `level`.
   uint32_t loop(uint32_t level) const noexcept { return static_cast<uint32_t>(loops_[level]); }
   /// Long kernels ask this in their outer loop and return early.
@@ -47,16 +49,25 @@ class Run {
   const uint64_t* loops_;
   char* scratch_;
   const std::atomic<uint32_t>* cancel_;
+  bool beside_others_;
+};
+
+/// What a kernel takes by itself.
+struct Price {
+  double ns = 0;       ///< on one thread, roughly; 0: it has to run by itself
+  bool serial = true;  ///< whether it uses one thread anyway
 };
 
 class Kernel {
  public:
   virtual ~Kernel() = default;
-  /// Uses exactly Device::threads OpenMP threads. Results depend on shapes and thread count only (bit-identical reruns): what is summed is split so, and only
-  /// work whose results do not depend on who does it goes to whoever is free.
+  /// Uses exactly Device::threads OpenMP threads (fewer where there is little to do, one beside others). Results depend on shapes and thread count only
+  /// (bit-identical reruns): what is summed is split so, and only work whose results do not depend on who does it goes to whoever is free.
   virtual void run(const Run& run) const = 0;
   /// Scratch the kernel needs for all of its threads together.
   virtual size_t scratch_bytes() const { return 0; }
+  /// Of kernels that may run beside others, each on the thread that calls it (Run::beside_others).
+  virtual Price price() const { return {}; }
   /// Multiplications and additions of one run, for profiles.
   virtual double flops() const { return 0; }
 };

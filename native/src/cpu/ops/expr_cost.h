@@ -1,4 +1,4 @@
-// A rough price of an expression, to decide how many threads are worth waking.
+// A rough price of an expression, to decide how many threads are worth waking, and for what.
 #pragma once
 #include "cpu/kernels/expr.h"
 
@@ -21,5 +21,8 @@ inline double expr_cost(const Expr& e, size_t streams) {
   }
   return ns;
 }
+
+/// Nanoseconds of a call with this many operands whose elements cost `ns`: an operand's first line comes from memory, not from a cache.
+inline double call_cost(size_t operands, double ns) { return 200 + 150 * static_cast<double>(operands) + 1.5 * ns; }
 
 }  // namespace cf::cpu

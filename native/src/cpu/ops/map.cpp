@@ -26,10 +26,12 @@ class Map final : public Kernel {
     expr_ = parse_expr(instr.attrs.data(), instr.attrs.size(), inputs_, outputs_, "map");
     const double ns = expr_cost(expr_, inputs_ + outputs_) * static_cast<double>(nest_.elements());
     if (ns < kParallelNs) threads_ = 1;
+    price_ = {call_cost(inputs_ + outputs_, ns), threads_ == 1};
     plan();
   }
 
   size_t scratch_bytes() const override { return static_cast<size_t>(threads_) * thread_floats_ * sizeof(float); }
+  Price price() const override { return price_; }
   double flops() const override { return static_cast<double>(nest_.elements()) * static_cast<double>(expr_.operations); }
 
   void run(const Run& run) const override {
@@ -38,7 +40,7 @@ class Map final : public Kernel {
     for (uint32_t i = 0; i < inputs_; ++i) in[i] = run.f32(tensors_[i]);
     for (uint32_t j = 0; j < outputs_; ++j) out[j] = run.f32(tensors_[inputs_ + j]);
     float* const scratch = reinterpret_cast<float*>(run.scratch());
-    if (threads_ == 1) return part(in, out, scratch, 0, units_);
+    if (threads_ == 1 || run.beside_others()) return part(in, out, scratch, 0, units_);
     const uint64_t pieces = std::min<uint64_t>(units_, 8 * static_cast<uint64_t>(threads_));
     parallel_units(threads_, pieces, [&](size_t slot, size_t piece) {
       const Part p = part_of(units_, pieces, piece);
@@ -136,6 +138,7 @@ class Map final : public Kernel {
   }
 
   int threads_;
+  Price price_;
   uint32_t inputs_ = 0, outputs_ = 0;
   std::vector<Tensor> tensors_;
   Nest nest_;

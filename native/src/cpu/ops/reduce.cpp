@@ -14,8 +14,8 @@ void Reduce::run(const Run& run) const {
   float* const out = run.f32(tensors_[inputs_]);
   double* const partials = reinterpret_cast<double*>(run.scratch());
   float* const scratch = reinterpret_cast<float*>(partials + partial_doubles());
-  if (threads_ == 1) {
-    part(in, out, scratch, partials, 0);
+  if (threads_ == 1 || run.beside_others()) {
+    for (int t = 0; t < threads_; ++t) part(in, out, scratch, partials, t);
   } else {
 #pragma omp parallel for num_threads(threads_) schedule(static, 1)
     for (int t = 0; t < threads_; ++t) part(in, out, scratch + static_cast<size_t>(t) * thread_floats(), partials, t);

@@ -13,6 +13,7 @@ class Reduce final : public Kernel {
  public:
   Reduce(const Program& p, const Instr& instr, const Device& device);
   size_t scratch_bytes() const override { return static_cast<size_t>(threads_) * thread_floats() * 4 + partial_doubles() * 8; }
+  Price price() const override { return price_; }
   double flops() const override { return static_cast<double>(elements_) * static_cast<double>(1 + expr_.operations); }
   void run(const Run& run) const override;
 
@@ -55,6 +56,7 @@ class Reduce final : public Kernel {
   void tiles_part(const float* const* in, float* out, float* scratch, int t) const;
 
   int threads_;
+  Price price_;
   uint32_t inputs_ = 0;
   uint64_t elements_ = 0;
   std::vector<Tensor> tensors_;  ///< inputs, then the output

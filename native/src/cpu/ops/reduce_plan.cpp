@@ -20,8 +20,10 @@ Reduce::Reduce(const Program& p, const Instr& instr, const Device& device) : thr
   plain_ = expr_.steps.empty() && expr_.results[0].value < inputs_;
   plan(instr.attrs[1]);
   expr_floats_ = (expr_scratch_floats(expr_) + 15) / 16 * 16;
-  if (expr_cost(expr_, inputs_) * static_cast<double>(elements_) < kParallelNs) threads_ = 1;
+  const double ns = expr_cost(expr_, inputs_) * static_cast<double>(elements_);
+  if (ns < kParallelNs) threads_ = 1;
   threads_ = static_cast<int>(std::min<uint64_t>(static_cast<uint64_t>(threads_), units()));
+  price_ = {call_cost(inputs_ + 1, ns), threads_ == 1};
 }
 
 void Reduce::check(const Program& p, const Instr& instr) {

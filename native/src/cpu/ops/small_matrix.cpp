@@ -28,6 +28,7 @@ void subtract(double* a, size_t width, size_t i, size_t k, double factor, size_t
 
 class SmallMatrix : public Kernel {
  public:
+  Price price() const override { return {200 + flops(), true}; }
   size_t scratch_bytes() const override { return n_ * width() * sizeof(double); }
 
  protected:
