@@ -9,6 +9,8 @@
 #include <set>
 #include <thread>
 
+#include "cpu/ops/parallel.h"
+
 #if defined(__linux__)
 #include <sched.h>
 #include <unistd.h>
@@ -93,11 +95,11 @@ int physical_cores() {
 }
 
 Device make_device(int threads, int isa, bool winograd) {
-  if (threads < 0 || threads > 1024)
-    throw Error(Code::invalid_argument, "cf_context_create", "expected 0 to 1024 threads, found " + std::to_string(threads));
+  if (threads < 0 || threads > kMaxThreads)
+    throw Error(Code::invalid_argument, "cf_context_create", "expected 0 to " + std::to_string(kMaxThreads) + " threads, found " + std::to_string(threads));
   const std::vector<Isa> have = available_isas();
   Device d;
-  d.threads = threads ? threads : physical_cores();
+  d.threads = threads ? threads : std::min(physical_cores(), kMaxThreads);
   d.isa = have.front();
   d.winograd = winograd;
 #if defined(__linux__) && defined(_SC_LEVEL2_CACHE_SIZE)

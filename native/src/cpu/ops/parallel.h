@@ -16,7 +16,7 @@ inline Part part_of(size_t n, size_t parts, size_t i, size_t grain = 1) {
   return {b < n ? b : n, e < n ? e : n};
 }
 
-constexpr int kMaxThreads = 1024;
+constexpr int kMaxThreads = 1024;  ///< of a device: Shares has room for so many
 
 /// Hands out the units [0, n) to threads. Each works through a share of its own from the front; who has finished takes from the back of the others', so that
 /// nobody waits for a thread that started late or is slower, and what a thread wrote last time is mostly still in its own cache.
