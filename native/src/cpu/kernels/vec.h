@@ -37,6 +37,14 @@ typedef uint32_t vu __attribute__((vector_size(kWidth * 4)));
 typedef float vf_any __attribute__((vector_size(kWidth * 4), aligned(4), may_alias));
 typedef int32_t vi_any __attribute__((vector_size(kWidth * 4), aligned(4), may_alias));
 
+/// An address from which the compiler has to compute those after it. Left to itself it prepares all that an unrolled transform needs, far more than there are
+/// registers, and parks them in vector registers.
+template <class T>
+CF_INLINE T* here(T* p) {
+  asm("" : "+r"(p));
+  return p;
+}
+
 CF_INLINE vf load(const float* p) { return *reinterpret_cast<const vf_any*>(p); }
 CF_INLINE vi load(const int32_t* p) { return *reinterpret_cast<const vi_any*>(p); }
 CF_INLINE vi load(const uint32_t* p) { return *reinterpret_cast<const vi_any*>(p); }

@@ -28,13 +28,14 @@ constexpr int kRowsAtOnce = 6;
 #endif
 
 template <int kFirst, class Load>
-CF_INLINE void transform_rows(Load at, float* v, size_t k_stride) {
+CF_INLINE void transform_rows(Load at, const float* x, size_t pixel, float* v, size_t k_stride) {
   vf half[kRowsAtOnce * 6];
 #pragma GCC unroll 6
   for (int j = 0; j < 6; ++j) {
     vf d[6], o[6];
 #pragma GCC unroll 6
-    for (int i = 0; i < 6; ++i) d[i] = at(i, j);
+    for (int i = 0; i < 6; ++i) d[i] = at(x, i, j);
+    x = here(x + pixel);
     input6(d, o);
 #pragma GCC unroll 6
     for (int i = 0; i < kRowsAtOnce; ++i) half[i * 6 + j] = o[kFirst + i];
@@ -44,14 +45,16 @@ CF_INLINE void transform_rows(Load at, float* v, size_t k_stride) {
     vf o[6];
     input6(half + i * 6, o);
 #pragma GCC unroll 6
-    for (int j = 0; j < 6; ++j) store(v + static_cast<size_t>((kFirst + i) * 6 + j) * k_stride, o[j]);
+    for (int j = 0; j < 6; ++j) store(v + static_cast<size_t>(j) * k_stride, o[j]);
+    v += 6 * k_stride;
   }
 }
 
+// at(column, i, j): element i of column j.
 template <class Load>
-CF_INLINE void transform(Load at, float* v, size_t k_stride) {
-  transform_rows<0>(at, v, k_stride);
-  if constexpr (kRowsAtOnce < 6) transform_rows<kRowsAtOnce % 6>(at, v, k_stride);
+CF_INLINE void transform(Load at, const float* x, size_t pixel, float* v, size_t k_stride) {
+  transform_rows<0>(at, x, pixel, v, k_stride);
+  if constexpr (kRowsAtOnce < 6) transform_rows<kRowsAtOnce % 6>(at, x, pixel, v + kRowsAtOnce * 6 * k_stride, k_stride);
 }
 
 // A tile whose first row and column, or last, may lie outside the image, all others inside. Which do is known when this is compiled: most tiles of small images
@@ -60,11 +63,11 @@ template <bool kTop, bool kBottom, bool kLeft, bool kRight>
 void border(const float* x, size_t row, size_t pixel, size_t channels, float* v, size_t k_stride, size_t block) {
   for (size_t c = 0; c < channels; c += kWidth)
     transform(
-        [&](int i, int j) __attribute__((always_inline)) {
+        [&](const float* column, int i, int j) __attribute__((always_inline)) {
           if ((kTop && i == 0) || (kBottom && i == 5) || (kLeft && j == 0) || (kRight && j == 5)) return vf{};
-          return load(x + static_cast<size_t>(i) * row + static_cast<size_t>(j) * pixel + c);
+          return load(column + static_cast<size_t>(i) * row);
         },
-        v + c / kPanel * block + c % kPanel, k_stride);
+        x + c, pixel, v + c / kPanel * block + c % kPanel, k_stride);
 }
 
 using Border = void (*)(const float*, size_t, size_t, size_t, float*, size_t, size_t);
@@ -77,11 +80,11 @@ void general(const float* x, const WinogradTile& t, size_t first, size_t channel
   for (size_t c = first; c < channels; c += kWidth) {
     const int n = channels - c < static_cast<size_t>(kWidth) ? static_cast<int>(channels - c) : kWidth;
     transform(
-        [&](int i, int j) {
+        [&](const float* column, int i, int j) {
           if (i < t.top || i >= t.bottom || j < t.left || j >= t.right) return vf{};
-          return load_first(x + static_cast<size_t>(i) * t.row + static_cast<size_t>(j) * t.pixel + c, n);
+          return load_first(column + static_cast<size_t>(i) * t.row, n);
         },
-        v + c / kPanel * block + c % kPanel, k_stride);
+        x + c, t.pixel, v + c / kPanel * block + c % kPanel, k_stride);
   }
 }
 

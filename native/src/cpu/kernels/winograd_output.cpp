@@ -32,73 +32,87 @@ constexpr int kStep = 2;
 #else
 constexpr int kStep = 1;
 #endif
-template <int kFirst>
+// kWhole: all 4×4 pixels and kWidth channels are stored.
+template <int kFirst, bool kWhole>
 CF_INLINE void output_rows(const float* m, size_t k_stride, vf shift, float* y, const WinogradTile& t, int n) {
   constexpr int kRows = 4 / kStep;
+  const size_t m_row = 6 * k_stride, y_row = t.row, y_pixel = t.pixel;
   vf half[kRows * 6];
 #pragma GCC unroll 6
   for (int j = 0; j < 6; ++j) {
     vf d[6], o[4];
 #pragma GCC unroll 6
-    for (int i = 0; i < 6; ++i) d[i] = load(m + static_cast<size_t>(i * 6 + j) * k_stride);
+    for (int i = 0; i < 6; ++i) d[i] = load(m + static_cast<size_t>(i) * m_row);
+    m = here(m + k_stride);
     output4(d, o);
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) half[i * 6 + j] = o[kFirst + i * kStep];
   }
-  const bool whole = n == kWidth && t.right == 4;
 #pragma GCC unroll 4
   for (int i = 0; i < kRows; ++i) {
     const int row = kFirst + i * kStep;
-    if (row >= t.bottom) continue;
+    if (!kWhole && row >= t.bottom) continue;
     vf o[4];
     output4(half + i * 6, o);
-    float* to = y + static_cast<size_t>(row) * t.row;
-    if (whole) {
+    float* to = y + static_cast<size_t>(row) * y_row;
 #pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) store(to + static_cast<size_t>(j) * t.pixel, o[j] + shift);
-    } else {
-#pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j)
-        if (j < t.right) store_first(to + static_cast<size_t>(j) * t.pixel, o[j] + shift, n);
+    for (int j = 0; j < 4; ++j) {
+      if (kWhole) store(to + static_cast<size_t>(j) * y_pixel, o[j] + shift);
+      else if (j < t.right) store_first(to + static_cast<size_t>(j) * y_pixel, o[j] + shift, n);
     }
+  }
+}
+
+template <bool kWhole>
+CF_INLINE void output(const float* m, size_t k_stride, vf shift, float* y, const WinogradTile& t, int n) {
+  output_rows<0, kWhole>(m, k_stride, shift, y, t, n);
+  if constexpr (kStep > 1) output_rows<kStep - 1, kWhole>(m, k_stride, shift, y, t, n);
+}
+
+// at(column, i, j): element i of column j.
+template <class Load>
+CF_INLINE void adjoint(Load at, const float* dy, size_t pixel, float* z, size_t k_stride) {
+  vf half[24];
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+    vf d[4], o[6];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) d[i] = at(dy, i, j);
+    dy = here(dy + pixel);
+    adjoint6(d, o);
+#pragma GCC unroll 6
+    for (int i = 0; i < 6; ++i) half[i * 4 + j] = o[i];
+  }
+#pragma GCC unroll 6
+  for (int i = 0; i < 6; ++i) {
+    vf o[6];
+    adjoint6(half + i * 4, o);
+#pragma GCC unroll 6
+    for (int j = 0; j < 6; ++j) store(z + static_cast<size_t>(j) * k_stride, o[j]);
+    z = here(z + 6 * k_stride);
   }
 }
 
 }  // namespace
 
 void winograd_output(const float* m, size_t k_stride, size_t channels, const float* bias, float* y, const WinogradTile& t) {
-  for (size_t c = 0; c < channels; c += kWidth) {
+  const size_t whole = t.bottom == 4 && t.right == 4 ? channels / kWidth * kWidth : 0;
+  for (size_t c = 0; c < whole; c += kWidth) output<true>(m + c, k_stride, bias ? load(bias + c) : vf{}, y + c, t, kWidth);
+  for (size_t c = whole; c < channels; c += kWidth) {
     const int n = channels - c < static_cast<size_t>(kWidth) ? static_cast<int>(channels - c) : kWidth;
-    const vf shift = bias ? load_first(bias + c, n) : vf{};
-    output_rows<0>(m + c, k_stride, shift, y + c, t, n);
-    if constexpr (kStep > 1) output_rows<kStep - 1>(m + c, k_stride, shift, y + c, t, n);
+    output<false>(m + c, k_stride, bias ? load_first(bias + c, n) : vf{}, y + c, t, n);
   }
 }
 
 void winograd_output_adjoint(const float* dy, const WinogradTile& t, size_t channels, float* z, size_t k_stride) {
-  for (size_t c = 0; c < channels; c += kWidth) {
+  const size_t whole = t.bottom == 4 && t.right == 4 ? channels / kWidth * kWidth : 0, row = t.row;
+  for (size_t c = 0; c < whole; c += kWidth)
+    adjoint([&](const float* column, int i, int) __attribute__((always_inline)) { return load(column + static_cast<size_t>(i) * row); }, dy + c, t.pixel, z + c,
+            k_stride);
+  for (size_t c = whole; c < channels; c += kWidth) {
     const int n = channels - c < static_cast<size_t>(kWidth) ? static_cast<int>(channels - c) : kWidth;
-    const bool whole = n == kWidth && t.bottom == 4 && t.right == 4;
-    vf half[24];
-#pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) {
-      vf d[4], o[6];
-#pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i) {
-        const float* p = dy + static_cast<size_t>(i) * t.row + static_cast<size_t>(j) * t.pixel + c;
-        d[i] = whole ? load(p) : i < t.bottom && j < t.right ? load_first(p, n) : vf{};
-      }
-      adjoint6(d, o);
-#pragma GCC unroll 6
-      for (int i = 0; i < 6; ++i) half[i * 4 + j] = o[i];
-    }
-#pragma GCC unroll 6
-    for (int i = 0; i < 6; ++i) {
-      vf o[6];
-      adjoint6(half + i * 4, o);
-#pragma GCC unroll 6
-      for (int j = 0; j < 6; ++j) store(z + static_cast<size_t>(i * 6 + j) * k_stride + c, o[j]);
-    }
+    adjoint([&](const float* column, int i, int j) { return i < t.bottom && j < t.right ? load_first(column + static_cast<size_t>(i) * row, n) : vf{}; }, dy + c,
+            t.pixel, z + c, k_stride);
   }
 }
 
