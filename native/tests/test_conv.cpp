@@ -211,6 +211,11 @@ int main(int argc, char** argv) {
       }
       for (const ConvShape& s : {shape(8, 24, 23, 40, 56, 3, 1, 1), shape(1, 36, 36, 72, 200, 3, 1, 1)}) forward_and_gradients(s, true, false, d, g);
       forward_and_gradients(shape(2, 9, 9, 64, 48, 4, 2, 1), false, true, d, g);
+      // Few channels: several small images at once, large ones in bands of rows.
+      for (const ConvShape& s : {shape(11, 7, 9, 2, 16, 3, 1, 1), shape(2, 33, 29, 3, 20, 3, 1, 1), shape(2, 50, 40, 1, 24, 4, 2, 1)}) {
+        forward_and_gradients(s, false, true, d, g);
+        epilogue(s, false, true, d, g);
+      }
     }
   }
   return check::finish("test_conv");

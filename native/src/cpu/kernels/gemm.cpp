@@ -32,16 +32,18 @@ struct Tile {
   const float* b;  // first column of B within its panel
   float* c;
   const float* bias;  // or null
-  int cols;           // valid columns, at most kCols
+  int cols;           // valid columns, at most the tile's
 };
 
-// R rows × kCols columns of C. Unit: a_k is 1 (rows of A are contiguous), else a_row is 1.
-template <int R, bool Unit>
+// R rows × V vectors of C: two, or one where no more than its columns are left. Unit: a_k is 1 (rows of A are contiguous), else a_row is 1.
+template <int R, bool Unit, int V>
 void tile(const Tile& t) {
+  constexpr int kTileCols = V * kWidth;
   const GemmArgs& g = *t.g;
-  vf acc[R][2];
+  vf acc[R][V];
 #pragma GCC unroll 14
-  for (int i = 0; i < R; ++i) acc[i][0] = acc[i][1] = vf{};
+  for (int i = 0; i < R; ++i)
+    for (int j = 0; j < V; ++j) acc[i][j] = vf{};
   const float* b = t.b;
   for (size_t s = 0; s < g.segments; ++s) {
     const size_t row = Unit ? g.a_row : 1;
@@ -50,14 +52,14 @@ void tile(const Tile& t) {
     const float* p[(R + 2) / 3];
     for (int i = 0; i < (R + 2) / 3; ++i) p[i] = a + static_cast<size_t>(3 * i) * row;
     for (size_t c = 0; c < g.k_segment; ++c) {
-      const vf b0 = load(b), b1 = load(b + kWidth);
+      const vf b0 = load(b), b1 = V > 1 ? load(b + kWidth) : vf{};
       __builtin_prefetch(b + kAhead);
       b += g.b_row;
 #pragma GCC unroll 14
       for (int i = 0; i < R; ++i) {
         const vf x = Unit ? splat(p[i / 3][static_cast<size_t>(i % 3) * row]) : splat(a[i]);
         acc[i][0] += x * b0;
-        acc[i][1] += x * b1;
+        if constexpr (V > 1) acc[i][1] += x * b1;
       }
       if (Unit) {
 #pragma GCC unroll 5
@@ -68,34 +70,38 @@ void tile(const Tile& t) {
     }
   }
   // A tile that sticks out over the last column goes through a buffer: such tiles are rare, and masks in every tile would not be free.
-  float edge[R * kCols];
-  const bool whole = t.cols == kCols;
+  float edge[R * kTileCols];
+  const bool whole = t.cols == kTileCols;
   float* c = whole ? t.c : edge;
-  const size_t ldc = whole ? g.ldc : static_cast<size_t>(kCols);
-  if (!whole && g.accumulate) copy(t.c, g.ldc, edge, kCols, R, t.cols);
+  const size_t ldc = whole ? g.ldc : static_cast<size_t>(kTileCols);
+  if (!whole && g.accumulate) copy(t.c, g.ldc, edge, kTileCols, R, t.cols);
   if (g.accumulate) {
 #pragma GCC unroll 14
-    for (int i = 0; i < R; ++i) acc[i][0] += load(c + static_cast<size_t>(i) * ldc), acc[i][1] += load(c + static_cast<size_t>(i) * ldc + kWidth);
+    for (int i = 0; i < R; ++i)
+      for (int j = 0; j < V; ++j) acc[i][j] += load(c + static_cast<size_t>(i) * ldc + j * kWidth);
   } else if (t.bias) {
-    const vf b0 = load_first(t.bias, min(t.cols, kWidth)), b1 = load_first(t.bias + kWidth, max(t.cols - kWidth, 0));
+    vf bias[V];
+    for (int j = 0; j < V; ++j) bias[j] = load_first(t.bias + j * kWidth, min(kWidth, max(t.cols - j * kWidth, 0)));
 #pragma GCC unroll 14
-    for (int i = 0; i < R; ++i) acc[i][0] += b0, acc[i][1] += b1;
+    for (int i = 0; i < R; ++i)
+      for (int j = 0; j < V; ++j) acc[i][j] += bias[j];
   }
 #pragma GCC unroll 14
-  for (int i = 0; i < R; ++i) store(c + i * ldc, acc[i][0]), store(c + i * ldc + kWidth, acc[i][1]);
-  if (!whole) copy(edge, kCols, t.c, g.ldc, R, t.cols);
+  for (int i = 0; i < R; ++i)
+    for (int j = 0; j < V; ++j) store(c + i * ldc + j * kWidth, acc[i][j]);
+  if (!whole) copy(edge, kTileCols, t.c, g.ldc, R, t.cols);
 }
 
 using TileFn = void (*)(const Tile&);
-template <bool Unit>
+template <bool Unit, int V>
 struct Tiles {
 #if defined(CF_VEC_AVX512)
-  static constexpr TileFn fn[kRows + 1] = {nullptr,         &tile<1, Unit>,  &tile<2, Unit>,  &tile<3, Unit>,  &tile<4, Unit>,
-                                           &tile<5, Unit>,  &tile<6, Unit>,  &tile<7, Unit>,  &tile<8, Unit>,  &tile<9, Unit>,
-                                           &tile<10, Unit>, &tile<11, Unit>, &tile<12, Unit>, &tile<13, Unit>, &tile<14, Unit>};
+  static constexpr TileFn fn[kRows + 1] = {nullptr,            &tile<1, Unit, V>,  &tile<2, Unit, V>,  &tile<3, Unit, V>,  &tile<4, Unit, V>,
+                                           &tile<5, Unit, V>,  &tile<6, Unit, V>,  &tile<7, Unit, V>,  &tile<8, Unit, V>,  &tile<9, Unit, V>,
+                                           &tile<10, Unit, V>, &tile<11, Unit, V>, &tile<12, Unit, V>, &tile<13, Unit, V>, &tile<14, Unit, V>};
 #else
-  static constexpr TileFn fn[kRows + 1] = {nullptr,        &tile<1, Unit>, &tile<2, Unit>, &tile<3, Unit>,
-                                           &tile<4, Unit>, &tile<5, Unit>, &tile<6, Unit>};
+  static constexpr TileFn fn[kRows + 1] = {nullptr,           &tile<1, Unit, V>, &tile<2, Unit, V>, &tile<3, Unit, V>,
+                                           &tile<4, Unit, V>, &tile<5, Unit, V>, &tile<6, Unit, V>};
 #endif
 };
 
@@ -103,12 +109,12 @@ struct Tiles {
 
 void gemm(const GemmArgs& g) {
   if (g.m == 0) return;
-  const TileFn* fns = g.a_k == 1 ? Tiles<true>::fn : Tiles<false>::fn;
   // Row blocks of nearly equal height: a short last one would run at half speed.
   const size_t blocks = (g.m + kRows - 1) / kRows, height = g.m / blocks, taller = g.m % blocks;
   for (size_t j = 0; j < g.n; j += kPanel) {
     Tile t{&g, 0, g.b + j / kPanel * g.b_panel, nullptr, g.bias ? g.bias + j : nullptr,
            g.n - j < kPanel ? static_cast<int>(g.n - j) : kCols};
+    const TileFn* const fns = t.cols > kWidth ? (g.a_k == 1 ? Tiles<true, 2>::fn : Tiles<false, 2>::fn) : g.a_k == 1 ? Tiles<true, 1>::fn : Tiles<false, 1>::fn;
     for (size_t k = 0; k < blocks; ++k) {
       const size_t rows = height + (k < taller);
       t.c = g.c + t.row * g.ldc + j;

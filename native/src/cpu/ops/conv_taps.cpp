@@ -19,7 +19,9 @@ class TapDataGrad final : public Kernel {
         epilogue_(std::move(epilogue)),
         threads_(device.threads),
         panel_(panel_width(device.isa)),
-        columns_(round_up(s.taps() * s.i, panel_)),
+        columns_(round_up(s.taps() * s.i, 16)),
+        images_(std::max<size_t>(1, kPixels / (s.h * s.w))),
+        bands_(s.h * s.w <= kPixels ? 1 : ceil_div(s.h, std::max<size_t>(4 * s.kh, kPixels / s.w))),
         gemm_(CF_PICK(device.isa, gemm)),
         sum_taps_(CF_PICK(device.isa, sum_taps)) {}
   double flops() const override { return s_.flops(); }
@@ -34,52 +36,64 @@ class TapDataGrad final : public Kernel {
     const float *dy = run.f32(dy_), *w = run.f32(w_);
     const Epilogue::Bound bound = epilogue_.bind(run);
     // Column tap·I + i of row o; w has i·taps + tap.
-    for (size_t j = 0; j < columns_; ++j) {
+    for (size_t j = 0; j < round_up(columns_, panel_); ++j) {
       float* to = p.panels + j / panel_ * panel_ * s_.o + j % panel_;
       const size_t tap = j / s_.i, i = j % s_.i;
       for (size_t o = 0; o < s_.o; ++o) to[o * panel_] = tap < s_.taps() ? w[(o * s_.i + i) * s_.taps() + tap] : 0;
     }
-    constexpr size_t kPixels = 84;
-    const size_t pixels = s_.n * s_.oh * s_.ow;
-    parallel_for(threads_, ceil_div(pixels, kPixels), [&](size_t i) {
+    // Products of some rows of dy stay near until they are summed; rows that two bands need are multiplied twice.
+    parallel_units(threads_, ceil_div(s_.n, images_) * bands_, [&](size_t slot, size_t unit) {
       if (run.cancelled()) return;
-      const size_t first = i * kPixels, count = std::min(kPixels, pixels - first);
-      const float* a = dy + first * s_.o;
-      gemm_({&a, 1, s_.o, s_.o, 1, p.panels, s_.o * panel_, panel_, p.products + first * columns_, columns_, count, columns_, nullptr, false});
-    });
-    parallel_units(threads_, ceil_div(s_.n * s_.h, rows_at_once()), [&](size_t slot, size_t unit) {
-      if (run.cancelled()) return;
-      float* raw = p.slots + slot * slot_floats();
-      const size_t row = unit * rows_at_once(), rows = std::min(s_.n * s_.h - row, rows_at_once());
-      for (size_t i = 0; i < rows; ++i) gather(p.products, (row + i) / s_.h, (row + i) % s_.h, p.rows + slot * s_.kh, raw + i * s_.w * s_.i);
-      epilogue_.apply_flat(bound, row * s_.w, (row + rows) * s_.w, raw, s_.i, raw + raw_floats());
+      float* const products = p.products + slot * product_floats();
+      float* const raw = p.slots + slot * slot_floats();
+      const size_t image = unit / bands_ * images_, images = std::min(images_, s_.n - image);
+      const Part rows = part_of(s_.h, bands_, unit % bands_), down = reaching(rows);
+      const size_t height = down.end - down.begin;
+      const float* a = dy + (image * s_.oh + down.begin) * s_.ow * s_.o;
+      gemm_({&a, 1, s_.o, s_.o, 1, p.panels, s_.o * panel_, panel_, products, columns_, images * height * s_.ow, columns_, nullptr, false});
+      for (size_t n = 0; n < images; ++n)
+        for (size_t y = rows.begin; y < rows.end; ++y)
+          gather(products + n * height * s_.ow * columns_, down, y, p.rows + slot * s_.kh, raw + (n * s_.h + y - rows.begin) * s_.w * s_.i);
+      const size_t first = (image * s_.h + rows.begin) * s_.w, count = (images - 1) * s_.h + rows.end - rows.begin;
+      epilogue_.apply_flat(bound, first, first + count * s_.w, raw, s_.i, raw + raw_floats());
     });
   }
 
  private:
+  // Pixels of x that a thread works on at once: small images together, large ones in bands of rows.
+  static constexpr size_t kPixels = 512;
   struct Parts {
     float *panels, *products, *slots;
     const float** rows;
   };
-  // Rows of small images are short: several share a call of the epilogue.
-  size_t rows_at_once() const { return std::max<size_t>(1, 1024 / (s_.w * s_.i)); }
-  size_t raw_floats() const { return round_up(rows_at_once() * s_.w * s_.i, 16); }
+  // Rows of dy that reach some rows of x; of whole images all, so that those of several follow each other.
+  Part reaching(Part rows) const {
+    if (bands_ == 1) return {0, s_.oh};
+    const size_t above = rows.begin + s_.padding + 1;
+    return {above > s_.kh ? ceil_div(above - s_.kh, s_.stride) : 0, std::min(s_.oh, (rows.end - 1 + s_.padding) / s_.stride + 1)};
+  }
+  size_t most_rows() const { return ceil_div(s_.h, bands_); }
+  size_t raw_floats() const { return round_up(images_ * most_rows() * s_.w * s_.i, 16); }
   size_t slot_floats() const { return raw_floats() + round_up(epilogue_.scratch_floats(), 16); }
+  size_t product_floats() const {
+    const size_t height = bands_ == 1 ? s_.oh : std::min(s_.oh, (most_rows() + s_.kh - 1) / s_.stride + 1);
+    return images_ * height * s_.ow * columns_ + panel_;  // sum_taps reads on
+  }
   Parts take(Scratch& s) const {
-    float* panels = s.floats(columns_ * s_.o);
-    float* products = s.floats(s_.n * s_.oh * s_.ow * columns_ + panel_);  // sum_taps reads on
     const size_t threads = static_cast<size_t>(threads_);
+    float* panels = s.floats(round_up(columns_, panel_) * s_.o);
+    float* products = s.floats(threads * product_floats());
     float* slots = s.floats(threads * slot_floats());
     return {panels, products, slots, reinterpret_cast<const float**>(s.bytes(threads * s_.kh * sizeof(float*)))};
   }
 
-  // One row of dx: the sum of the taps that reach it.
-  void gather(const float* products, size_t image, size_t y, const float** rows, float* to) const {
+  // One row of dx: the sum of the taps that reach it. Products: of the rows `down` of dy.
+  void gather(const float* products, Part down, size_t y, const float** rows, float* to) const {
     size_t count = 0;
     for (size_t ky = 0; ky < s_.kh; ++ky) {
-      const size_t down = y + s_.padding - ky;  // = oy·stride; wraps around when negative
-      if (y + s_.padding < ky || down % s_.stride != 0 || down / s_.stride >= s_.oh) continue;
-      rows[count++] = products + (image * s_.oh + down / s_.stride) * s_.ow * columns_ + ky * s_.kw * s_.i;
+      const size_t at = y + s_.padding - ky;  // = oy·stride; wraps around when negative
+      if (y + s_.padding < ky || at % s_.stride != 0 || at / s_.stride >= s_.oh) continue;
+      rows[count++] = products + (at / s_.stride - down.begin) * s_.ow * columns_ + ky * s_.kw * s_.i;
     }
     sum_taps_({rows, count, columns_, s_.ow, s_.kw, s_.i, s_.stride, s_.padding}, s_.w, to);
   }
@@ -88,7 +102,7 @@ class TapDataGrad final : public Kernel {
   Tensor dy_, w_;
   Epilogue epilogue_;
   int threads_;
-  size_t panel_, columns_;
+  size_t panel_, columns_, images_, bands_;
   decltype(&portable::gemm) gemm_;
   decltype(&portable::sum_taps) sum_taps_;
 };
