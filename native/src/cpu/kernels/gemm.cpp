@@ -18,8 +18,8 @@ constexpr int kRows = 6;
 int min(int a, int b) { return a < b ? a : b; }
 int max(int a, int b) { return a > b ? a : b; }
 
-void copy(const float* from, size_t from_row, float* to, size_t to_row, int rows, int cols) {
-  for (int i = 0; i < rows; ++i)
+void copy(const float* from, size_t from_row, float* to, size_t to_row, size_t rows, int cols) {
+  for (size_t i = 0; i < rows; ++i)
     for (int j = 0; j < cols; ++j) to[i * to_row + j] = from[i * from_row + j];
 }
 
@@ -30,15 +30,15 @@ struct Tile {
   const GemmArgs* g;
   size_t row;      // first row of C
   const float* b;  // first column of B within its panel
-  float* c;
+  float* c;        // room for all of the tile's columns
+  size_t ldc;
   const float* bias;  // or null
-  int cols;           // valid columns, at most the tile's
+  int cols;           // of the bias, at most the tile's
 };
 
 // R rows × V vectors of C: two, or one where no more than its columns are left. Unit: a_k is 1 (rows of A are contiguous), else a_row is 1.
 template <int R, bool Unit, int V>
 void tile(const Tile& t) {
-  constexpr int kTileCols = V * kWidth;
   const GemmArgs& g = *t.g;
   vf acc[R][V];
 #pragma GCC unroll 14
@@ -69,16 +69,14 @@ void tile(const Tile& t) {
       }
     }
   }
-  // A tile that sticks out over the last column goes through a buffer: such tiles are rare, and masks in every tile would not be free.
-  float edge[R * kTileCols];
-  const bool whole = t.cols == kTileCols;
-  float* c = whole ? t.c : edge;
-  const size_t ldc = whole ? g.ldc : static_cast<size_t>(kTileCols);
-  if (!whole && g.accumulate) copy(t.c, g.ldc, edge, kTileCols, R, t.cols);
+  float* c = t.c;
   if (g.accumulate) {
 #pragma GCC unroll 14
-    for (int i = 0; i < R; ++i)
-      for (int j = 0; j < V; ++j) acc[i][j] += load(c + static_cast<size_t>(i) * ldc + j * kWidth);
+    for (int i = 0; i < R; ++i) {
+      for (int j = 0; j < V; ++j) acc[i][j] += load(c + j * kWidth);
+      c = here(c + t.ldc);
+    }
+    c = t.c;
   } else if (t.bias) {
     vf bias[V];
     for (int j = 0; j < V; ++j) bias[j] = load_first(t.bias + j * kWidth, min(kWidth, max(t.cols - j * kWidth, 0)));
@@ -87,9 +85,10 @@ void tile(const Tile& t) {
       for (int j = 0; j < V; ++j) acc[i][j] += bias[j];
   }
 #pragma GCC unroll 14
-  for (int i = 0; i < R; ++i)
-    for (int j = 0; j < V; ++j) store(c + i * ldc + j * kWidth, acc[i][j]);
-  if (!whole) copy(edge, kTileCols, t.c, g.ldc, R, t.cols);
+  for (int i = 0; i < R; ++i) {
+    for (int j = 0; j < V; ++j) store(c + j * kWidth, acc[i][j]);
+    c = here(c + t.ldc);
+  }
 }
 
 using TileFn = void (*)(const Tile&);
@@ -111,14 +110,25 @@ void gemm(const GemmArgs& g) {
   if (g.m == 0) return;
   // Row blocks of nearly equal height: a short last one would run at half speed.
   const size_t blocks = (g.m + kRows - 1) / kRows, height = g.m / blocks, taller = g.m % blocks;
+  float edge[kRows * kCols];
   for (size_t j = 0; j < g.n; j += kPanel) {
-    Tile t{&g, 0, g.b + j / kPanel * g.b_panel, nullptr, g.bias ? g.bias + j : nullptr,
-           g.n - j < kPanel ? static_cast<int>(g.n - j) : kCols};
-    const TileFn* const fns = t.cols > kWidth ? (g.a_k == 1 ? Tiles<true, 2>::fn : Tiles<false, 2>::fn) : g.a_k == 1 ? Tiles<true, 1>::fn : Tiles<false, 1>::fn;
+    const int cols = g.n - j < kPanel ? static_cast<int>(g.n - j) : kCols, room = cols > kWidth ? kCols : kWidth;
+    const TileFn* const fns = cols > kWidth ? (g.a_k == 1 ? Tiles<true, 2>::fn : Tiles<false, 2>::fn) : g.a_k == 1 ? Tiles<true, 1>::fn : Tiles<false, 1>::fn;
+    Tile t{&g, 0, g.b + j / kPanel * g.b_panel, g.c + j, g.ldc, g.bias ? g.bias + j : nullptr, cols};
     for (size_t k = 0; k < blocks; ++k) {
       const size_t rows = height + (k < taller);
-      t.c = g.c + t.row * g.ldc + j;
-      fns[rows](t);
+      if (cols == room) {
+        fns[rows](t);
+        t.c += rows * g.ldc;
+      } else {
+        // A tile that sticks out over the last column goes through a buffer: such tiles are rare, and masks in every tile would not be free.
+        float* const c = t.c;
+        if (g.accumulate) copy(c, g.ldc, edge, room, rows, cols);
+        t.c = edge, t.ldc = room;
+        fns[rows](t);
+        copy(edge, room, c, g.ldc, rows, cols);
+        t.c = c + rows * g.ldc;
+      }
       t.row += rows;
     }
   }
