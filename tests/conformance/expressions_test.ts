@@ -95,6 +95,9 @@ function close(expected: number, found: number, ulps: number): boolean {
   return rounded === found || Math.abs(expected - found) <= ulps * ulp(expected);
 }
 
+const sigma = (x: Expr): Expr => E.sigmoid(x);
+const slope = (x: Expr): Expr => E.add(sigma(x), E.mul(E.swish(x), E.sub(1, sigma(x))));
+
 describe("expression conformance", () => {
   let devices: Named[] = [];
   beforeAll(() => {
@@ -124,8 +127,6 @@ describe("expression conformance", () => {
   }
 
   it("x·σ(x) and its slope, in every combination that the CPU fuses or must not: within 2e-6", async () => {
-    const sigma = (x: Expr): Expr => E.sigmoid(x);
-    const slope = (x: Expr): Expr => E.add(sigma(x), E.mul(E.swish(x), E.sub(1, sigma(x))));
     const values: readonly ((x: Expr) => Expr)[] = [
       E.swish,
       slope,
@@ -138,6 +139,23 @@ describe("expression conformance", () => {
       const x = c.feed([[1, 15, 17, 300][chosen % 4]!]);
       const wanted = values.filter((_, i) => (chosen >> i) % 2 === 1);
       await checkCase(devices, c.fetch(...wanted.map((value) => b.map([x], value))), 2e-6, `combination ${chosen}`);
+    }
+  });
+
+  it("that slope times something, in every combination: within 2e-6", async () => {
+    const values: readonly ((x: Expr, z: Expr) => Expr)[] = [
+      slope,
+      (x, z) => E.mul(slope(x), z),
+      (x, z) => E.mul(E.square(z), slope(x)),
+      (x) => E.mul(slope(x), 0.5),
+      (x, z) => E.mul(E.swish(x), E.mul(slope(z), z)),
+    ];
+    for (let chosen = 1; chosen < 1 << values.length; chosen++) {
+      const c = new Builder(new Dice("slope", chosen));
+      const x = c.feed([[1, 15, 17, 300][chosen % 4]!]);
+      const z = c.feed(x.shape);
+      const wanted = values.filter((_, i) => (chosen >> i) % 2 === 1);
+      await checkCase(devices, c.fetch(...wanted.map((value) => b.map([x, z], value))), 2e-6, `combination ${chosen}`);
     }
   });
 

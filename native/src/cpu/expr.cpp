@@ -71,11 +71,24 @@ class Fusion {
       made.made[0].value = uses_[id(y)] > 1 || wanted_[id(y)] ? id(y) : Expr::kNothing;
       made.made[1].value = id(slope);
       gone_[y] = gone_[t] = gone_[u] = gone_[slope] = true;
+      if (made.made[0].value == Expr::kNothing) times(s, slope);
     } else if (inner(s, 1)) {
       made.pair = Expr::Pair::swish;
       made.made[0].value = id(y);
       gone_[y] = true;
     }
+  }
+
+  /// The product of the slope that step s makes with a value b that is there by then: what a gradient is made of on its way back.
+  void times(size_t s, size_t slope) {
+    uint16_t b = 0;
+    const size_t product = find(slope, ExprOp::mul, [&](uint16_t value) { return b = value, true; }, id(slope));
+    if (product == e_.steps.size() || !inner(slope, 1) || b >= id(s)) return;
+    Expr::Step& made = made_[s];
+    made.pair = Expr::Pair::slope;
+    made.arity = 2, made.b = b;
+    made.made[0].value = id(product), made.made[1].value = Expr::kNothing;
+    gone_[product] = true;
   }
 
   /// The x of which value `v` is −x, or v itself.

@@ -111,7 +111,9 @@ CF_INLINE Two both_elus(vf x) {
   return {velu(x, e), velu(-x, e)};
 }
 
-void execute_pair(Expr::Pair pair, const float* a, const Target& first, const Target& second) {
+void execute_pair(Expr::Pair pair, Value x, Value b, const Target& first, const Target& second) {
+  if (pair == Expr::Pair::slope) return binary([](vf v, vf y) { return swish_and_slope(v).second * y; }, x, b, first);
+  const float* const a = x.p;
   if (pair == Expr::Pair::elu) return pair_of<true, true>([](vf x) { return both_elus(x); }, a, first, second);
   if (!first.p) return pair_of<false, true>([](vf x) { return swish_and_slope(x); }, a, first, second);
   if (!second.p) return pair_of<true, false>([](vf x) { return swish_and_slope(x); }, a, first, second);
@@ -215,7 +217,7 @@ void expr_run(const Expr& e, const float* const* in, const uint8_t* broadcast, f
         to[k] = {exact ? out[made.output] + at : scratch + static_cast<size_t>(made.reg) * kExprTile, uniform ? kWidth : count, exact};
         values[made.value] = {to[k].p, uniform};
       }
-      if (x.pair != Expr::Pair::none) execute_pair(x.pair, a.p, to[0], to[1]);
+      if (x.pair != Expr::Pair::none) execute_pair(x.pair, uniform ? Value{a.p, false} : a, uniform ? Value{b.p, false} : b, to[0], to[1]);
       else if (uniform) execute(x.op, {a.p, false}, {b.p, false}, {c.p, false}, to[0]);
       else execute(x.op, a, b, c, to[0]);
     }

@@ -21,6 +21,7 @@ struct Expr {
   enum class Pair : uint8_t {
     none,
     swish,  ///< x·σ(x) and its slope, σ(x) + x·σ(x)·(1 − σ(x))
+    slope,  ///< the second of these times b, one value
     elu,    ///< elu(x) and elu(−x)
   };
   struct Step {
