@@ -176,7 +176,7 @@ describe("compare", () => {
       const calls = (await Deno.readTextFile(`${folder}/calls`)).trim().split("\n");
       assertEquals(calls.map((line) => line.replace(/^\S+peer\.py /, "")), [
         "gemm",
-        "bench --config digits --batch 64 --steps 30 --reps 3 --warmup 1",
+        "bench --config digits --batch 64 --steps 30 --reps 15 --warmup 1",
         "bench --config digits --batch 64 --steps 30 --reps 1 --warmup 1 --bf16",
       ]);
       const { columns: [{ cells, runs }], peaks, programs }: Comparison & { columns: [Comparison["columns"][number]] } =
