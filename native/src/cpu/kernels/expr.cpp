@@ -207,8 +207,10 @@ void expr_run(const Expr& e, const float* const* in, const uint8_t* broadcast, f
       }
     for (int s = 0; s < steps; ++s) {
       const Expr::Step& x = step[s];
-      const Value a = values[x.a], b = x.arity > 1 ? values[x.b] : a, c = x.arity > 2 ? values[x.c] : a;
+      Value a = values[x.a], b = x.arity > 1 ? values[x.b] : a, c = x.arity > 2 ? values[x.c] : a;
       const bool uniform = a.uniform && b.uniform && c.uniform;
+      // One vector of equal elements is computed like any other.
+      if (uniform) a.uniform = b.uniform = c.uniform = false;
       Target to[2] = {};
       for (int k = 0; k < 2; ++k) {
         const Expr::Made& made = x.made[k];
@@ -217,8 +219,7 @@ void expr_run(const Expr& e, const float* const* in, const uint8_t* broadcast, f
         to[k] = {exact ? out[made.output] + at : scratch + static_cast<size_t>(made.reg) * kExprTile, uniform ? kWidth : count, exact};
         values[made.value] = {to[k].p, uniform};
       }
-      if (x.pair != Expr::Pair::none) execute_pair(x.pair, uniform ? Value{a.p, false} : a, uniform ? Value{b.p, false} : b, to[0], to[1]);
-      else if (uniform) execute(x.op, {a.p, false}, {b.p, false}, {c.p, false}, to[0]);
+      if (x.pair != Expr::Pair::none) execute_pair(x.pair, a, b, to[0], to[1]);
       else execute(x.op, a, b, c, to[0]);
     }
     for (int j = 0; j < outputs; ++j) {
