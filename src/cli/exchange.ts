@@ -6,7 +6,7 @@ import { RunDirectory } from "../coopflow/run_directory.ts";
 import type { RunState } from "../coopflow/run_state.ts";
 import { modelStates } from "../coopflow/states.ts";
 import { configFrom, type ConfigOptions } from "./config_source.ts";
-import { findCheckpoint } from "./model_source.ts";
+import { findCheckpoint } from "./checkpoint_source.ts";
 
 /** The options of `import`. */
 export type ImportCommandOptions = Pick<ConfigOptions, "preset" | "config" | "set">;

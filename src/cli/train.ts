@@ -26,7 +26,7 @@ import {
   wishes,
 } from "./data_source.ts";
 import { listenForInterruption } from "./interruption.ts";
-import { findCheckpoint } from "./model_source.ts";
+import { findCheckpoint } from "./checkpoint_source.ts";
 import { type DeviceFlags, PROFILED_ITERATIONS } from "./options.ts";
 import { measurePeaks } from "./profile/peaks.ts";
 import { reportProfile } from "./profile/report.ts";

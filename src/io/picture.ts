@@ -1,7 +1,6 @@
 /** Pictures as people have them, decoded to 8-bit grey or RGB of one size. */
 
-import { DataError } from "../errors.ts";
-import { loadSharp } from "./sharp.ts";
+import { CoopFlowError, DataError } from "../errors.ts";
 
 /** What to make of a picture. */
 export interface PictureSpec {
@@ -80,4 +79,19 @@ function reasonOf(error: unknown): string {
   const [line = ""] = (error instanceof Error ? error.message : String(error)).split("\n");
   if (/premature end|failOn|end of (?:stream|file)|truncated/i.test(line)) return "cut short or damaged";
   return line.replace(/^Vips\w+: |^\w+: |^Input (?:buffer|file) /, "");
+}
+
+/**
+ * The image library sharp.
+ *
+ * @throws {CoopFlowError} if it cannot be loaded
+ */
+async function loadSharp(): Promise<typeof import("sharp").default> {
+  try {
+    // Imported when needed: loading it takes permissions, which importing the library must not.
+    return (await import("sharp")).default;
+  } catch (error) {
+    const [reason] = (error instanceof Error ? error.message : String(error)).split("\n");
+    throw new CoopFlowError(`cannot load the image library sharp, which pictures need: ${reason}`, { cause: error });
+  }
 }

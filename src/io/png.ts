@@ -1,11 +1,10 @@
-/** PNG files: written here, because pictures are many and small or too large to be held; read by the image library. */
+/** PNG files: written here, because pictures are many and small or too large to be held; read by a library. */
 
 import { readFile } from "node:fs/promises";
 import { crc32, deflateSync } from "node:zlib";
 import { Zlib } from "fflate";
 import { DataError } from "../errors.ts";
 import { type AtomicFile, writeAtomic, type WriteOptions } from "./atomic.ts";
-import { loadSharp } from "./sharp.ts";
 import { systemReason } from "./system_error.ts";
 
 /** 8-bit pixels, row by row, channels interleaved (H×W×C). */
@@ -163,22 +162,39 @@ export function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
 /** Most pixels of a picture that is read: a small file may claim any number. */
 const MAX_PIXELS = 2 ** 24;
 
+/** Where a file's header says its width, and behind it its height. */
+const WIDTH_AT = 16;
+
+/** Share of red, green and blue in the luminance (ITU-R BT.709). */
+const LUMINANCE = [0.2126, 0.7152, 0.0722] as const;
+
 /**
- * Reads a picture file as grey levels.
+ * Reads a PNG file of any kind as grey levels; what is transparent is dark.
  *
- * @throws {DataError} if it can't be read, is no picture, or too large
+ * @throws {DataError} if it can't be read, is no PNG, or too large
  */
 export async function readGrey(path: string): Promise<Pixels> {
+  const fail = (reason: string, cause?: unknown): DataError =>
+    new DataError(`cannot read the picture ${path}: ${reason}`, { cause });
   const bytes = await readFile(path).catch((error: unknown) => {
-    throw new DataError(`cannot read the picture ${path}: ${systemReason(error)}`, { cause: error });
+    throw fail(systemReason(error), error);
   });
-  const sharp = await loadSharp();
+  if (bytes.length >= WIDTH_AT + 8) {
+    const [width, height] = [bytes.readUInt32BE(WIDTH_AT), bytes.readUInt32BE(WIDTH_AT + 4)];
+    if (width * height > MAX_PIXELS) throw fail(`expected at most ${MAX_PIXELS} pixels, found ${width}×${height}`);
+  }
+  // Not sharp, which takes 24 MB more to load; and only when a picture is read.
+  const { PNG } = await import("pngjs");
   try {
-    const image = sharp(bytes, { limitInputPixels: MAX_PIXELS }).flatten().toColourspace("b-w").extractChannel(0);
-    const { data, info } = await image.raw().toBuffer({ resolveWithObject: true });
-    return { width: info.width, height: info.height, channels: 1, data: new Uint8Array(data) };
+    const { width, height, data: rgba } = PNG.sync.read(bytes);
+    const [red, green, blue] = LUMINANCE;
+    const data = new Uint8Array(width * height);
+    for (let i = 0, at = 0; i < data.length; i++, at += 4) {
+      const level = red * rgba[at]! + green * rgba[at + 1]! + blue * rgba[at + 2]!;
+      data[i] = Math.round(level * rgba[at + 3]! / 255);
+    }
+    return { width, height, channels: 1, data };
   } catch (error) {
-    const [reason] = (error instanceof Error ? error.message : String(error)).split("\n");
-    throw new DataError(`cannot read the picture ${path}: ${reason}`, { cause: error });
+    throw fail(`damaged, or no PNG: ${error instanceof Error ? error.message : String(error)}`, error);
   }
 }

@@ -83,7 +83,8 @@ class Unpickler {
 
   // ---- bytes
 
-  take(count: number): Uint8Array {
+  /** Goes on by `count` bytes; returns where they begin. */
+  #advance(count: number): number {
     if (count > this.#bytes.length - this.#at) {
       throw this.fail(
         `cut short: its pickle goes on for ${count} bytes at byte ${this.#at}, the file ends after ${
@@ -92,13 +93,18 @@ class Unpickler {
       );
     }
     this.#at += count;
-    return this.#bytes.subarray(this.#at - count, this.#at);
+    return this.#at - count;
+  }
+
+  take(count: number): Uint8Array {
+    const at = this.#advance(count);
+    return this.#bytes.subarray(at, this.#at);
   }
 
   /** An unsigned little-endian number of 1, 2, 4 or 8 bytes. */
   uint(size: 1 | 2 | 4 | 8): number {
-    const at = this.#at;
-    this.take(size);
+    // No slice for each number: a pickle is mostly such.
+    const at = this.#advance(size);
     switch (size) {
       case 1:
         return this.#view.getUint8(at);
@@ -116,8 +122,7 @@ class Unpickler {
   }
 
   float64(): number {
-    const at = this.#at;
-    this.take(8);
+    const at = this.#advance(8);
     return this.#view.getFloat64(at, false);
   }
 

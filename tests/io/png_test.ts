@@ -2,7 +2,7 @@ import { describe, it } from "@std/testing/bdd";
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import sharp from "sharp";
 import { DataError } from "../../src/errors.ts";
-import { encodePng, type Pixels, writePng, writePngBands } from "../../src/io/png.ts";
+import { encodePng, type Pixels, readGrey, writePng, writePngBands } from "../../src/io/png.ts";
 import { withFolder } from "./support.ts";
 
 function picture(width: number, height: number, channels: 1 | 3): Pixels {
@@ -57,5 +57,57 @@ describe("writePngBands", () => {
       await assertRejects(() => writePngBands(path, pixels, bands(299)), DataError, "expected 300 rows");
       assertEquals(await Deno.readFile(path), file);
     });
+  });
+});
+
+describe("readGrey", () => {
+  /** The levels of a file with these bytes. */
+  async function levelsOf(bytes: Uint8Array): Promise<Pixels> {
+    return await withFolder(async (folder) => {
+      await Deno.writeFile(`${folder}/a.png`, bytes);
+      return await readGrey(`${folder}/a.png`);
+    });
+  }
+
+  const raw = { width: 5, height: 3, channels: 1 } as const;
+  const grey = picture(5, 3, 1);
+
+  it("reads grey of 8 and 16 bits, interlaced or not", async () => {
+    const image = sharp(grey.data, { raw }).toColourspace("b-w");
+    assertEquals(await levelsOf(encodePng(grey)), grey);
+    assertEquals(await levelsOf(await image.clone().png({ progressive: true }).toBuffer()), grey);
+    const wide = sharp(Uint16Array.from(grey.data, (v) => v * 257), { raw }).toColourspace("grey16");
+    const png = await wide.png().toBuffer();
+    assertEquals(png[24], 16);
+    assertEquals(await levelsOf(png), grey);
+  });
+
+  it("reads palettes of 1 and 8 bits", async () => {
+    for (const colours of [2, 256]) {
+      const levels = grey.data.map((v) => (colours === 2 ? (v < 128 ? 0 : 255) : v));
+      const png = await sharp(levels, { raw }).png({ palette: true, colours, dither: 0 }).toBuffer();
+      assertEquals([png[24], png[25]], [colours === 2 ? 1 : 8, 3]);
+      assertEquals([...(await levelsOf(png)).data], [...levels]);
+    }
+  });
+
+  it("takes the luminance of colours, and transparent pixels as dark", async () => {
+    const rgba = Uint8Array.of(255, 0, 0, 255, 0, 255, 0, 255, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 0);
+    const png = await sharp(rgba, { raw: { width: 5, height: 1, channels: 4 } }).png().toBuffer();
+    assertEquals([...(await levelsOf(png)).data], [54, 182, 18, 255, 0]);
+  });
+
+  it("says what is wrong with a file", async () => {
+    const png = encodePng(grey);
+    const broken = png.slice();
+    broken[45]! ^= 1;
+    for (
+      const bytes of [new Uint8Array(0), new TextEncoder().encode("GIF89a, no PNG at all"), png.slice(0, 60), broken]
+    ) {
+      await assertRejects(() => levelsOf(bytes), DataError, "a.png: damaged, or no PNG: ");
+    }
+    const claims = png.slice();
+    new DataView(claims.buffer).setUint32(16, 2 ** 30);
+    await assertRejects(() => levelsOf(claims), DataError, `expected at most 16777216 pixels, found 1073741824×3`);
   });
 });
