@@ -356,7 +356,7 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
     .option("--config <file>", "JSON configuration, over the preset")
     .option("--set <path=value>", "set one field of the configuration; may be repeated", listOf)
     .action(async (file: string, run: string, options: OptionValues) =>
-      done(await (await import("./exchange.ts")).importCommand(file, run, options))
+      done(await (await import("./import.ts")).importCommand(file, run, options))
     );
 
   needing(
@@ -374,7 +374,7 @@ export function createCommands({ Command }: Commander, done: (code: number) => v
     .option("--data-parallel", "names begin with module., as the reference has them on GPUs (.pth.tar)")
     .option("--epoch <n>", "the epoch that the reference counts on from (.pth.tar)", wholeNumber(0))
     .action(async (run: string, options: OptionValues) =>
-      done(await (await import("./exchange.ts")).exportCommand(run, options))
+      done(await (await import("./export.ts")).exportCommand(run, options))
     );
 
   devices(

@@ -1,12 +1,10 @@
-/** `coopflow import` and `coopflow export`. */
+/** `coopflow import`. */
 import { writeCheckpoint } from "../coopflow/checkpoint.ts";
-import { exportReference } from "../coopflow/reference_export.ts";
 import { importReference } from "../coopflow/reference_import.ts";
 import { RunDirectory } from "../coopflow/run_directory.ts";
 import type { RunState } from "../coopflow/run_state.ts";
 import { modelStates } from "../coopflow/states.ts";
 import { configFrom, type ConfigOptions } from "./config_source.ts";
-import { findCheckpoint } from "./checkpoint_source.ts";
 
 /** The options of `import`. */
 export type ImportCommandOptions = Pick<ConfigOptions, "preset" | "config" | "set">;
@@ -40,29 +38,5 @@ export async function importCommand(
   await run.writeJson("state.json", state);
   for (const notice of notices) console.log(`${path}: ${notice}`);
   console.log(`${parameters.toLocaleString("en-US")} parameters after ${iteration} iterations in ${out}`);
-  return 0;
-}
-
-/** The options of `export`. */
-export interface ExportCommandOptions {
-  readonly to: string;
-  readonly liveParameters?: boolean;
-  readonly optimizers?: boolean;
-  readonly dataParallel?: boolean;
-  readonly epoch?: number;
-}
-
-/** Writes a run's networks for the reference program; returns the exit code. */
-export async function exportCommand(run: string, options: Partial<ExportCommandOptions>): Promise<number> {
-  const { to = "", ...how } = options;
-  const checkpoint = await findCheckpoint(run, (line) => console.error(line));
-  await exportReference(to, checkpoint, how);
-  const { coupling } = checkpoint.config.flow;
-  if (coupling !== "mixture" && !to.endsWith(".safetensors")) {
-    console.error(
-      `${to}: the authors' program has no ${coupling} couplings and can't use it; PyTorch and import read it`,
-    );
-  }
-  console.log(`iteration ${checkpoint.counters.iteration} of ${run} in ${to}`);
   return 0;
 }
