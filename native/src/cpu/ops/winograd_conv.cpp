@@ -5,6 +5,7 @@
 #include "cpu/kernels/winograd.h"
 #include "cpu/ops/conv.h"
 #include "cpu/ops/parallel.h"
+#include "cpu/ops/winograd_ahead.h"
 
 namespace cf::cpu {
 namespace {
@@ -101,6 +102,11 @@ class WinogradConv final : public Kernel {
   void transform(const Job& job, size_t t0, size_t t1, float* v) const {
     const size_t h = g_.rows, w = g_.pixels;
     for (size_t t = t0; t < t1; ++t) {
+      // What the next tile does not share with those above it and to its left.
+      if (t + 1 < tiles_) {
+        const Place next = place(t + 1);
+        ask_for_tile(job.x + next.image * h * w * from_, {h, w, from_}, next.down * 4 + 1, next.across * 4 + 1);
+      }
       const Place p = place(t);
       const auto edge = [](size_t at, size_t size) { return static_cast<int>(std::min<size_t>(6, size + 1 - at)); };
       const WinogradTile tile{w * from_, from_, p.down == 0, edge(p.down * 4, h), p.across == 0, edge(p.across * 4, w)};

@@ -6,6 +6,7 @@
 #include "cpu/kernels/winograd.h"
 #include "cpu/ops/conv.h"
 #include "cpu/ops/parallel.h"
+#include "cpu/ops/winograd_ahead.h"
 
 namespace cf::cpu {
 namespace {
@@ -153,8 +154,20 @@ class WinogradWeightGrad final : public Kernel {
     return ceil_div(most_tiles(), ceil_div(most_tiles(), std::max(kFewest, bytes / per_tile)));
   }
 
+  struct Place {
+    size_t image, row, col;
+  };
+  Place place(size_t tile) const { return {tile / (down_ * across_), tile / across_ % down_ * 4, tile % across_ * 4}; }
+
   void transform(const float* x, const float* dy, size_t tile, size_t t, size_t count, const Parts& p) const {
-    const size_t h = s_.h, w = s_.w, image = tile / (down_ * across_), row = tile / across_ % down_ * 4, col = tile % across_ * 4;
+    const size_t h = s_.h, w = s_.w;
+    if (tile + 1 < tiles_) {
+      const Place next = place(tile + 1);
+      const size_t pixels = next.image * h * w;
+      ask_for_tile(x + pixels * s_.i, {h, w, s_.i}, next.row + 1, next.col + 1);
+      ask_for_tile(dy + pixels * s_.o, {h, w, s_.o}, next.row, next.col);
+    }
+    const auto [image, row, col] = place(tile);
     const auto edge = [](size_t most, size_t size, size_t at) { return static_cast<int>(std::min(most, size - at)); };
     const size_t pixel = (image * h + row) * w + col;
     const WinogradTile in{w * s_.i, s_.i, row == 0, edge(6, h + 1, row), col == 0, edge(6, w + 1, col)};
