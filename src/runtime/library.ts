@@ -92,7 +92,7 @@ export function native(): Native {
 }
 
 /** About 50 µs: longer than the gaps between instructions, shorter than a time slice. */
-const SPIN_COUNT = "2000";
+export const SPIN_COUNT = "2000";
 const ERROR_BYTES = 4 + 32 + 512;
 
 /** Room for one cf_error. */
