@@ -10,8 +10,9 @@ struct TiledImages {
   size_t rows, pixels, channels;
 };
 
-/// Asks for up to 4×4 pixels from (row, pixel) of an image on. Where rows of pixels lie a page or more apart, the hardware does not see that a tile's rows follow
-/// each other, and waiting for them took 5 % of a chain of `small`; nearer rows it fetches itself. Always inlined, because GCC drops calls of functions that do nothing but ask.
+/// Asks for up to 4×4 pixels from (row, pixel) of an image on. Where rows of pixels lie a page or more apart, the hardware does not see that a tile's rows
+/// follow each other, and waiting for them took 5 % of a chain of `small`; nearer rows it fetches itself.
+/// Always inlined, because GCC drops calls of functions that do nothing but ask.
 __attribute__((always_inline)) inline void ask_for_tile(const float* image, const TiledImages& in, size_t row, size_t pixel) {
   constexpr size_t kPage = 4096, kLine = 64 / sizeof(float);
   const size_t stride = in.pixels * in.channels;
