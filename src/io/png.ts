@@ -179,7 +179,8 @@ export async function readGrey(path: string): Promise<Pixels> {
   const bytes = await readFile(path).catch((error: unknown) => {
     throw fail(systemReason(error), error);
   });
-  if (bytes.length >= WIDTH_AT + 8) {
+  // A file of another kind has no such header; the library says what it is not.
+  if (bytes.length >= WIDTH_AT + 8 && SIGNATURE.every((byte, i) => bytes[i] === byte)) {
     const [width, height] = [bytes.readUInt32BE(WIDTH_AT), bytes.readUInt32BE(WIDTH_AT + 4)];
     if (width * height > MAX_PIXELS) throw fail(`expected at most ${MAX_PIXELS} pixels, found ${width}×${height}`);
   }

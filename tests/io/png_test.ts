@@ -102,7 +102,12 @@ describe("readGrey", () => {
     const broken = png.slice();
     broken[45]! ^= 1;
     for (
-      const bytes of [new Uint8Array(0), new TextEncoder().encode("GIF89a, no PNG at all"), png.slice(0, 60), broken]
+      const bytes of [
+        new Uint8Array(0),
+        new TextEncoder().encode("GIF89a, which is no PNG at all"),
+        png.slice(0, 60),
+        broken,
+      ]
     ) {
       await assertRejects(() => levelsOf(bytes), DataError, "a.png: damaged, or no PNG: ");
     }
