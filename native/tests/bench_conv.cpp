@@ -1,4 +1,4 @@
-// Speed of products and convolutions beside oneDNN's, in GFLOP/s counted as direct convolution: bench_conv [threads] [isa 0..2] [filter].
+// Speed of products and convolutions beside oneDNN's, in GFLOP/s counted as direct convolution: bench_conv [threads] [isa 0..3] [filter].
 // Every figure is the best of many runs, alternating between the candidates, because other work on the machine only ever makes a run slower.
 #include <algorithm>
 #include <chrono>
@@ -63,7 +63,12 @@ void convolution(const ConvShape& s, const cpu::Device& d, const std::string& fi
   const Dims in{u(s.n), u(s.h), u(s.w), u(s.i)}, out{u(s.n), u(s.oh), u(s.ow), u(s.o)}, kernel{u(s.o), u(s.i), u(s.kh), u(s.kw)};
   std::vector<float> x = normals(s.n * s.h * s.w * s.i, g), w = normals(s.o * s.i * s.taps(), g), dy = normals(s.n * s.oh * s.ow * s.o, g);
   std::vector<float> y(dy.size()), dx(x.size()), dw(w.size());
-  const size_t forward_size = winograd_weights_size(s.i, s.o), turned_size = winograd_weights_size(s.o, s.i);
+  // In the form that the compiler asks for (src/compile/lower_ops.ts).
+  const auto size_of = [&](size_t summed, size_t produced) {
+    const size_t parts = winograd_parts_size(summed, produced);
+    return d.tiles() && parts <= 1u << 18 ? parts : winograd_weights_size(summed, produced);
+  };
+  const size_t forward_size = size_of(s.i, s.o), turned_size = size_of(s.o, s.i);
   std::vector<float> uf(forward_size + 16), ub(turned_size + 16);
   // On a cache line, as in an arena.
   const auto aligned = [](std::vector<float>& v, size_t size) { return Operand{&v, {u(size)}, {}, (64 - reinterpret_cast<uintptr_t>(v.data()) % 64) % 64 / sizeof(float)}; };

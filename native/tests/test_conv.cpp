@@ -68,7 +68,10 @@ void run_twice(const Instruction& instruction, std::vector<float>& out) {
 }
 
 std::vector<float> transformed(std::vector<float>& w, const ConvShape& s, bool data_grad, const cpu::Device& d) {
-  std::vector<float> u_(data_grad ? winograd_weights_size(s.o, s.i) : winograd_weights_size(s.i, s.o), NAN);
+  const size_t summed = data_grad ? s.o : s.i, produced = data_grad ? s.i : s.o;
+  // Both forms, where there are two.
+  const bool parts = d.tiles() && (s.i + s.o) % 2 == 0;
+  std::vector<float> u_(parts ? winograd_parts_size(summed, produced) : winograd_weights_size(summed, produced), NAN);
   const Instruction t(Op::winograd_weights, cpu::make_winograd_weights, {{&w, kernel(s)}}, {{&u_, {u(u_.size())}}}, {data_grad}, d);
   t.run();
   return u_;
@@ -181,41 +184,47 @@ void cancelled() {
   CHECK(std::all_of(y.begin(), y.end(), [](float v) { return v == 7.0f; }));
 }
 
+std::vector<cpu::Device> devices() {
+  std::vector<cpu::Device> all;
+  for (const cpu::Isa isa : cpu::available_isas())
+    for (const int threads : {1, 2}) {
+      cpu::Device d;
+      d.isa = isa;
+      d.threads = threads;
+      all.push_back(d);
+      if (isa >= cpu::Isa::avx512) continue;
+      d.emulate_tiles = true;
+      all.push_back(d);
+    }
+  return all;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   const int rounds = argc > 1 ? std::atoi(argv[1]) : 60;
   refusals();
   cancelled();
-  for (const cpu::Isa isa : cpu::available_isas()) {
+  for (const cpu::Device& d : devices()) {
     std::mt19937 g(17);
-    for (int round = 0; round < rounds; ++round)
-      for (const int threads : {1, 2}) {
-        cpu::Device d;
-        d.isa = isa;
-        d.threads = threads;
-        const bool winograd = round % 2;
-        const ConvShape s = random_shape(g, winograd);
-        forward_and_gradients(s, winograd, round % 4 < 2, d, g);
-        channel_window(s, winograd, d, g);
-        epilogue(s, winograd, g() % 2 == 0, d, g);
-      }
+    for (int round = 0; round < rounds; ++round) {
+      const bool winograd = round % 2;
+      const ConvShape s = random_shape(g, winograd);
+      forward_and_gradients(s, winograd, round % 4 < 2, d, g);
+      channel_window(s, winograd, d, g);
+      epilogue(s, winograd, g() % 2 == 0, d, g);
+    }
     // Shapes that take the other paths: shared tiles (few, with many channels), several blocks of channels, tiles in several chunks.
-    for (const int threads : {1, 2}) {
-      cpu::Device d;
-      d.isa = isa;
-      d.threads = threads;
-      for (const ConvShape& s : {shape(1, 8, 8, 72, 200, 3, 1, 1), shape(2, 5, 7, 200, 72, 3, 1, 1), shape(5, 16, 15, 33, 50, 3, 1, 1)}) {
-        forward_and_gradients(s, true, true, d, g);
-        epilogue(s, true, false, d, g);
-      }
-      for (const ConvShape& s : {shape(8, 24, 23, 40, 56, 3, 1, 1), shape(1, 36, 36, 72, 200, 3, 1, 1)}) forward_and_gradients(s, true, false, d, g);
-      forward_and_gradients(shape(2, 9, 9, 64, 48, 4, 2, 1), false, true, d, g);
-      // Few channels: several small images at once, large ones in bands of rows.
-      for (const ConvShape& s : {shape(11, 7, 9, 2, 16, 3, 1, 1), shape(2, 33, 29, 3, 20, 3, 1, 1), shape(2, 50, 40, 1, 24, 4, 2, 1)}) {
-        forward_and_gradients(s, false, true, d, g);
-        epilogue(s, false, true, d, g);
-      }
+    for (const ConvShape& s : {shape(1, 8, 8, 72, 200, 3, 1, 1), shape(2, 5, 7, 200, 72, 3, 1, 1), shape(5, 16, 15, 33, 50, 3, 1, 1)}) {
+      forward_and_gradients(s, true, true, d, g);
+      epilogue(s, true, false, d, g);
+    }
+    for (const ConvShape& s : {shape(8, 24, 23, 40, 56, 3, 1, 1), shape(1, 36, 36, 72, 200, 3, 1, 1)}) forward_and_gradients(s, true, false, d, g);
+    forward_and_gradients(shape(2, 9, 9, 64, 48, 4, 2, 1), false, true, d, g);
+    // Few channels: several small images at once, large ones in bands of rows.
+    for (const ConvShape& s : {shape(11, 7, 9, 2, 16, 3, 1, 1), shape(2, 33, 29, 3, 20, 3, 1, 1), shape(2, 50, 40, 1, 24, 4, 2, 1)}) {
+      forward_and_gradients(s, false, true, d, g);
+      epilogue(s, false, true, d, g);
     }
   }
   return check::finish("test_conv");

@@ -31,16 +31,20 @@ export interface LowerOptions {
   readonly epilogues?: boolean;
   /** Use Winograd for 3×3 convolutions (default true). */
   readonly winograd?: boolean;
+  /** The processor multiplies tiles of bfloat16: small transformed weights are kept as three of them (default false). */
+  readonly tiles?: boolean;
 }
 
 class Lowering extends Storage implements Emitter {
   readonly winograd: boolean;
+  readonly tiles: boolean;
   readonly #options: LowerOptions;
 
   constructor(options: LowerOptions) {
     super();
     this.#options = options;
     this.winograd = options.winograd ?? true;
+    this.tiles = options.tiles ?? false;
   }
 
   /** Expressions of a cluster's outputs over its external operands. */

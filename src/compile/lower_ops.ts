@@ -12,6 +12,7 @@ import type { ProgramOp } from "./opcodes.ts";
 /** What the lowering offers to these functions. */
 export interface Emitter {
   readonly winograd: boolean;
+  readonly tiles: boolean;
   alloc(shape: Shape): Window;
   windowOf(v: Value): Window;
   /** A window without holes: v's own, or a copy. */
@@ -34,23 +35,24 @@ export const as = (w: Window, shape: Shape): Window | undefined => {
   return layout && { ...w, layout };
 };
 
-/** Winograd pays when both sides have channels enough to fill vectors. */
-function winogradSize(
-  e: Emitter,
-  w: Value,
-  stride: number,
-  padding: number,
-  summed: number,
-  made: number,
-): number | undefined {
-  const fits = e.winograd && w.shape[2] === 3 && stride === 1 && padding === 1 && w.shape[0]! >= 16 &&
-    w.shape[1]! >= 16;
-  return fits ? 36 * Math.ceil(summed / 16) * 16 * Math.ceil(made / 32) * 32 : undefined;
-}
+/** Transformed weights as three bfloat16 a value pay while they stay in a second-level cache of 2 MB beside what they are multiplied with (floats)… */
+const MOST_PARTS = 2 ** 18;
+/** …and for so many tiles of 4×4 pixels that making them does not show. */
+const FEWEST_TILES = 256;
 
-function winogradWeights(e: Emitter, w: Value, size: number, dataGrad: boolean): Window {
-  return e.hoist(w, `winograd ${w.id} ${dataGrad}`, () => {
-    const u = e.alloc([size]);
+/** Winograd pays when both sides have channels enough to fill vectors. */
+const fitsWinograd = (e: Emitter, [o, i, kh]: Shape, stride: number, padding: number): boolean =>
+  e.winograd && kh === 3 && stride === 1 && padding === 1 && o! >= 16 && i! >= 16;
+
+/** Weights of a convolution that makes `out`, transformed. */
+function winogradWeights(e: Emitter, w: Value, out: Shape, dataGrad: boolean): Window {
+  const [o, i] = w.shape as [number, number, number, number], [n, height, width] = out as [number, number, number];
+  const [summed, made] = dataGrad ? [o, i] : [i, o];
+  const up = (size: number, to: number): number => Math.ceil(size / to) * to;
+  const parts = 54 * up(summed, 32) * up(made, 32);
+  const split = e.tiles && parts <= MOST_PARTS && n * Math.ceil(height / 4) * Math.ceil(width / 4) >= FEWEST_TILES;
+  return e.hoist(w, `winograd ${w.id} ${dataGrad} ${split}`, () => {
+    const u = e.alloc([split ? parts : 36 * up(summed, 16) * up(made, 32)]);
     e.push("winograd_weights", w.node.scope, [e.dense(w)], [u], [dataGrad ? 1 : 0]);
     return u;
   });
@@ -165,13 +167,13 @@ function emitConv(
   const back = node.op === "conv_data_grad";
   const [o, i, kh, kw] = w.shape as [number, number, number, number];
   const { stride, padding } = node.attrs;
-  const size = winogradSize(e, w, stride, padding, back ? o : i, back ? i : o);
+  const winograd = fitsWinograd(e, w.shape, stride, padding);
   // Only there are neighbouring rows in one pair of hands.
-  if (pools.length > 0 && size === undefined) return false;
+  if (pools.length > 0 && !winograd) return false;
   const epilogue = cluster && epilogueOf(e, out, cluster, out.shape);
   if (cluster && !epilogue) return false;
   const { bias, inputs, code } = epilogue ?? NO_EPILOGUE;
-  const weights = size === undefined ? e.dense(w) : winogradWeights(e, w, size, back);
+  const weights = winograd ? winogradWeights(e, w, out.shape, back) : e.dense(w);
   let pooled = 0;
   const outputs = (epilogue?.outputs ?? [out]).flatMap((v, k) => {
     const pool = pools.find((p) => p.from === v);
@@ -180,7 +182,7 @@ function emitConv(
     const [n, h, width, c] = out.shape as [number, number, number, number];
     return outputsOf(e, [pool.node.outputs[0]!], [n, h / 2, width / 2, c], isDense);
   });
-  const attrs = [stride, padding, size === undefined ? 0 : 1, o, i, kh, kw, bias.length | (pooled << 8)];
+  const attrs = [stride, padding, winograd ? 1 : 0, o, i, kh, kw, bias.length | (pooled << 8)];
   const words = pooled && code.length === 0 ? encodeExprs([input(0)], 1) : code;
   e.push(node.op, node.scope, [e.dense(x), weights, ...bias, ...inputs], outputs, [...attrs, ...words]);
   return true;
@@ -214,7 +216,7 @@ export function emitNode(
     case "conv_weight_grad": {
       const { stride, padding, kernel } = node.attrs;
       const [o, i] = node.outputs[0]!.shape as [number, number];
-      const winograd = winogradSize(e, node.outputs[0]!, stride, padding, i, o) !== undefined;
+      const winograd = fitsWinograd(e, node.outputs[0]!.shape, stride, padding);
       return plain("conv_weight_grad", [stride, padding, winograd ? 1 : 0, o, i, kernel, kernel]);
     }
     case "random":

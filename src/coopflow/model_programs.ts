@@ -22,7 +22,7 @@ export function compileOptionsOf(
   { compute: { winograd } }: CoopFlowConfig,
   device: DeviceCompileOptions = { winograd: true },
 ): CompileOptions {
-  return { winograd: winograd && device.winograd };
+  return { ...device, winograd: winograd && device.winograd };
 }
 
 /** Both networks. */

@@ -8,7 +8,7 @@ import { streamHash } from "../random.ts";
 export type { Precision } from "./precision.ts";
 
 /** Instruction sets, best first. */
-export type Isa = "avx512" | "avx2" | "portable";
+export type Isa = "amx" | "avx512" | "avx2" | "portable";
 
 /** `auto` takes the first GPU, or the CPU where none can be used; `cuda` is `cuda:0`. */
 export type DeviceName = "auto" | "cpu" | "cuda" | `cuda:${number}`;
@@ -67,6 +67,8 @@ export interface DeviceInfo {
 export interface DeviceCompileOptions {
   /** Whether Winograd's algorithm may be used. */
   readonly winograd: boolean;
+  /** Whether the processor multiplies tiles of bfloat16 (default: no). */
+  readonly tiles?: boolean;
 }
 
 /** A named state tensor. */
@@ -83,7 +85,7 @@ export interface Progress {
   readonly committing: boolean;
 }
 
-const ISA_CODES: Readonly<Record<Isa, number>> = { portable: 0, avx2: 1, avx512: 2 };
+const ISA_CODES: Readonly<Record<Isa, number>> = { portable: 0, avx2: 1, avx512: 2, amx: 3 };
 
 const PRECISION_FLAGS: Readonly<Record<ComputedIn, number>> = { float32: 0, tf32: 2, bf16: 4 };
 
@@ -174,7 +176,8 @@ export class Device implements Disposable {
 
   /** How programs for this device have to be compiled. */
   get compileOptions(): DeviceCompileOptions {
-    return { winograd: this.info.winograd };
+    const { winograd, isa } = this.info;
+    return { winograd, tiles: isa === "amx" };
   }
 
   /** Creates or overwrites a state tensor; without data: by zeros. */

@@ -292,6 +292,22 @@ describe("fusion", () => {
     assert(ops.indexOf("winograd_weights") < ops.indexOf("repeat"), ops.join(" "));
   });
 
+  it("keeps small transformed weights as three bfloat16 a value for processors with tiles, where many tiles of an image use them", () => {
+    const sizes = (images: number, channels: number, tiles: boolean): number[] => {
+      const g = graph((g) => {
+        const x = b.feed(g, "x", [images, 16, 16, channels]), w = b.state(g, "w", [32, channels, 3, 3]);
+        g.fetch("y", b.conv2d(x, w, { padding: 1 }));
+      });
+      return lower(g, { tiles }).instrs.filter(({ op }) => op === "winograd_weights").map(({ outputs }) =>
+        outputs[0]!.buffer.size
+      );
+    };
+    assertEquals(sizes(16, 48, false), [36 * 48 * 32]);
+    assertEquals(sizes(16, 48, true), [54 * 64 * 32]);
+    assertEquals(sizes(15, 48, true), [36 * 48 * 32]); // 240 tiles
+    assertEquals(sizes(16, 512, true), [36 * 512 * 32]);
+  });
+
   it("copies nothing for windows that operations can read", () => {
     assertEquals(
       opsOf(graph((g) => {

@@ -58,7 +58,7 @@ describe("Device", () => {
       UsageError,
       "threads: expected a whole number from 0 to 1024, found -1",
     );
-    const missing = (["avx512", "avx2", "portable"] as const).find((isa) => !buildInfo().isa.includes(isa));
+    const missing = (["amx", "avx512", "avx2", "portable"] as const).find((isa) => !buildInfo().isa.includes(isa));
     if (missing) assertThrows(() => Device.open({ isa: missing }), NativeError);
   });
 

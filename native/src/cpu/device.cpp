@@ -13,14 +13,31 @@
 
 #if defined(__linux__)
 #include <sched.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #endif
 #if defined(CF_X86)
+#include <cpuid.h>
 #include <immintrin.h>
 #endif
 
 namespace cf::cpu {
 namespace {
+
+#if defined(CF_X86)
+/// AMX with bfloat16, and the system's leave to use its registers, which Linux gives a process that asks.
+bool has_tiles() {
+#if defined(__linux__) && defined(__x86_64__)
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned kBf16 = 1u << 22, kTiles = 1u << 24;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & (kBf16 | kTiles)) != (kBf16 | kTiles)) return false;
+  constexpr long kAskForState = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kAskForState, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+#endif
 
 bool supported(Isa isa) {
   if (isa == Isa::portable) return true;
@@ -28,8 +45,9 @@ bool supported(Isa isa) {
   __builtin_cpu_init();
   const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
   if (isa == Isa::avx2) return v3;
-  return v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
+  const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  return isa == Isa::avx512 ? v4 : v4 && has_tiles();
 #else
   return false;
 #endif
@@ -66,12 +84,12 @@ size_t cache_bytes(int name, size_t otherwise) {
 
 std::vector<Isa> available_isas() {
   std::vector<Isa> out;
-  for (Isa isa : {Isa::avx512, Isa::avx2, Isa::portable})
+  for (Isa isa : {Isa::amx, Isa::avx512, Isa::avx2, Isa::portable})
     if (supported(isa)) out.push_back(isa);
   return out;
 }
 
-const char* isa_name(Isa isa) noexcept { return isa == Isa::avx512 ? "avx512" : isa == Isa::avx2 ? "avx2" : "portable"; }
+const char* isa_name(Isa isa) noexcept { return isa == Isa::amx ? "amx" : isa == Isa::avx512 ? "avx512" : isa == Isa::avx2 ? "avx2" : "portable"; }
 
 int physical_cores() {
   int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
@@ -108,15 +126,15 @@ Device make_device(int threads, int isa, bool winograd) {
   std::string wanted;
   const char* env = std::getenv("COOPFLOW_ISA");
   if (isa == -1 && env && *env) wanted = env;
-  else if (isa >= 0 && isa <= 2) wanted = isa_name(static_cast<Isa>(isa));
-  else if (isa != -1) throw Error(Code::invalid_argument, "cf_context_create", "expected an instruction set from -1 to 2, found " + std::to_string(isa));
+  else if (isa >= 0 && isa <= 3) wanted = isa_name(static_cast<Isa>(isa));
+  else if (isa != -1) throw Error(Code::invalid_argument, "cf_context_create", "expected an instruction set from -1 to 3, found " + std::to_string(isa));
   if (wanted.empty()) return d;
   std::string names;
   for (Isa h : have) {
     if (wanted == isa_name(h)) return d.isa = h, d;
     names += (names.empty() ? "" : ", ") + std::string(isa_name(h));
   }
-  const bool known = wanted == "avx512" || wanted == "avx2" || wanted == "portable";
+  const bool known = wanted == "amx" || wanted == "avx512" || wanted == "avx2" || wanted == "portable";
   throw Error(known ? Code::unsupported : Code::invalid_argument, "cf_context_create",
               "the instruction set " + wanted + (known ? " is not available" : " is unknown") + ": this machine has " + names);
 }

@@ -12,7 +12,7 @@
 
 namespace cf::cpu {
 
-enum class Isa { portable = 0, avx2 = 1, avx512 = 2 };
+enum class Isa { portable = 0, avx2 = 1, avx512 = 2, amx = 3 };  ///< amx: AVX-512, and products of tiles (kernels/split_products.h)
 
 /// Fixed for the life of a context.
 struct Device {
@@ -20,6 +20,8 @@ struct Device {
   Isa isa = Isa::portable;
   size_t l2_bytes = 1u << 20;  ///< per core
   bool winograd = true;
+  bool emulate_tiles = false;  ///< for tests: products of tiles, in plain code, with the portable instruction set and AVX2
+  bool tiles() const { return isa == Isa::amx || (emulate_tiles && isa < Isa::avx512); }
 };
 
 /// Where the data of one run lives. `base` holds one pointer per Program::buffers entry.

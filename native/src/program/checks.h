@@ -50,5 +50,8 @@ const Tensor& check_winograd_weights(const Program& program, const Instr& instr)
 
 /// Flat size of the transformed weights for `summed` channels to `produced` ones.
 constexpr size_t winograd_weights_size(size_t summed, size_t produced) { return 36 * ((summed + 15) / 16 * 16) * ((produced + 31) / 32 * 32); }
+/// The same with room for three bfloat16 a value (cpu/kernels/split_products.h). A program may ask for either; where there is no use for parts, the values are there.
+constexpr size_t winograd_parts_size(size_t summed, size_t produced) { return 54 * ((summed + 31) / 32 * 32) * ((produced + 31) / 32 * 32); }
+inline bool has_room_for_parts(const Tensor& u, size_t summed, size_t produced) { return u.rank == 1 && u.dims[0] == winograd_parts_size(summed, produced); }
 
 }  // namespace cf

@@ -72,10 +72,14 @@ ConvOperands parse(const Program& program, const Instr& instr, const Tensor& x, 
 
 bool has_bias(const Instr& instr) { return instr.attrs.size() > 7 && (instr.attrs[7] & 1) != 0; }
 
+size_t transformed_size(const Tensor& u, size_t summed, size_t produced) {
+  return has_room_for_parts(u, summed, produced) ? winograd_parts_size(summed, produced) : winograd_weights_size(summed, produced);
+}
+
 /// The second operand: weights as they are, or transformed.
 const Tensor& weights(const Program& program, const Instr& instr, const ConvOperands& c, bool data_grad) {
   const ConvShape& s = c.shape;
-  if (c.winograd) return dense_input(program, instr, 1, "U", {data_grad ? winograd_weights_size(s.o, s.i) : winograd_weights_size(s.i, s.o)});
+  if (c.winograd) return dense_input(program, instr, 1, "U", {transformed_size(program.tensors[instr.inputs[1]], data_grad ? s.o : s.i, data_grad ? s.i : s.o)});
   return dense_input(program, instr, 1, "w", {s.o, s.i, s.kh, s.kw});
 }
 
@@ -117,8 +121,8 @@ const Tensor& check_winograd_weights(const Program& program, const Instr& instr)
   const Tensor& w = image(program, instr, instr.inputs[0], "w");
   check_dense(program, instr, w, "w", {w.dims[0], w.dims[1], 3, 3});
   const bool data_grad = instr.attrs[0] == 1;
-  check_dense(program, instr, sole_output(program, instr), "output",
-              {data_grad ? winograd_weights_size(w.dims[0], w.dims[1]) : winograd_weights_size(w.dims[1], w.dims[0])});
+  const Tensor& u = sole_output(program, instr);
+  check_dense(program, instr, u, "output", {transformed_size(u, w.dims[data_grad ? 0 : 1], w.dims[data_grad ? 1 : 0])});
   return w;
 }
 

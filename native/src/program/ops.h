@@ -28,6 +28,7 @@ enum class Op : uint32_t {
   conv_weight_grad = 6,
   /// U = Winograd F(4×4,3×3) transform. inputs: w [O,I,3,3] dense; output [36 · A · B] flat, opaque to TypeScript,
   /// A = ⌈c/16⌉·16 over the channels summed over, B = ⌈o/32⌉·32 over the channels produced (forward: c = I, o = O; data_grad: c = O, o = I). attrs: [data_grad].
+  /// Or 54·A·B floats, A rounded up to 32: room for three bfloat16 a value, where the device multiplies tiles of such.
   winograd_weights = 7,
   /// Philox draws. inputs: key u32[4] = (seed, iteration, first sample index, spare); output f32 [N, …] dense; draw of element e of row n uses
   /// key (seed, stream), counter (e ≫ 2, first + n, iteration, loop). attrs: [kind 0 uniform [0,1) / 1 normal, stream hash, loop level + 1 (0 = no loop: counter word 0)].

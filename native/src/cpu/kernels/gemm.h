@@ -5,7 +5,7 @@
 namespace cf::cpu {
 
 /// Width of a panel of B: the columns of a register tile, stored together so that the inner loop reads B straight through. Always divides 32.
-constexpr size_t panel_width(Isa isa) { return isa == Isa::avx512 ? 32 : isa == Isa::avx2 ? 16 : 8; }
+constexpr size_t panel_width(Isa isa) { return isa >= Isa::avx512 ? 32 : isa == Isa::avx2 ? 16 : 8; }
 
 /// C[m, n] = A·B (+ bias) or C += A·B.
 struct GemmArgs {

@@ -16,7 +16,7 @@
   }
 // Pointer to `fn` of the instruction set in use.
 #define CF_PICK(isa, fn)                                        \
-  ((isa) == ::cf::cpu::Isa::avx512 ? &::cf::cpu::avx512::fn     \
+  ((isa) >= ::cf::cpu::Isa::avx512 ? &::cf::cpu::avx512::fn     \
    : (isa) == ::cf::cpu::Isa::avx2 ? &::cf::cpu::avx2::fn       \
                                    : &::cf::cpu::portable::fn)
 #else

@@ -25,5 +25,8 @@ CF_DECLARE(
     /// U = G w Gᵀ for produced channels [p·panel, p·panel + p) and summed channels [c0, c1): U[36][B/p][A][p], zero-padded, p = panel_width.
     /// `w` [O, I, 3, 3]; forward sums over I, data_grad over O with the kernel turned by 180°.
     void winograd_weights(const float* w, size_t o, size_t i, bool data_grad, size_t panel, size_t c0, size_t c1, float* u);
+    /// The same for produced channels [32·panel, 32·panel + 32) and summed channels [32·block, 32·block + 32), as parts for split_products:
+    /// U[36][B/32][A/32][2 halves of the columns][3 parts][16 pairs of rows k and k + 16][16 columns][2].
+    void winograd_weights_split(const float* w, size_t o, size_t i, bool data_grad, size_t panel, size_t block, char* u);
     /// The adjoint of G w Gᵀ: dw[c·9 + tap] = (Gᵀ m G)_tap for each channel, m[k·k_stride + c].
     void winograd_weights_adjoint(const float* m, size_t k_stride, size_t channels, float* dw);)

@@ -1,4 +1,5 @@
 #include "cpu/kernels/gemm.h"
+#include "cpu/kernels/tiles.h"
 #include "cpu/kernels/transpose.h"
 #include "cpu/kernels/vec.h"
 #include "cpu/kernels/winograd.h"
@@ -66,49 +67,73 @@ CF_INLINE void gather(const float* from, size_t lanes, size_t lane_stride, bool 
     for (size_t t = 0; t < 9; ++t) taps[(turned ? 8 - t : t) * kPanel + l] = from[l * lane_stride + t];
 }
 
+// A few channels are made side by side and then written plane by plane: the 36 planes lie a multiple of a page apart, so that writing a vector to each in turn
+// would throw every line out of the first-level cache before its second vector comes.
+constexpr size_t kGroup = 8, kPlane = kGroup * kPanel;
+constexpr size_t kSplit = kPanel < 16 ? kPanel : 16;  // columns whose parts are written together
+
+// G w Gᵀ of a panel of produced channels, by summed channel.
+class Filters {
+ public:
+  Filters(const float* w, size_t o, size_t i, bool data_grad, size_t first)
+      : turned_(data_grad),
+        summed_(data_grad ? o : i),
+        produced_(data_grad ? i : o),
+        lanes_(first > produced_ ? 0 : produced_ - first < kPanel ? produced_ - first : kPanel),
+        lane_stride_(data_grad ? 9 : i * 9),
+        channel_stride_(data_grad ? i * 9 : 9),
+        w_(w + first * lane_stride_) {}
+  size_t summed() const { return summed_; }
+  size_t produced() const { return produced_; }
+
+  /// tile[k·kPlane + lane] of channel c; zero for channels and lanes that are not there.
+  void transform(size_t c, float* tile) const {
+    if (c >= summed_) {
+      for (size_t k = 0; k < 36; ++k)
+        for (size_t l = 0; l < kPanel; l += kWidth) store(tile + k * kPlane + l, vf{});
+      return;
+    }
+    alignas(64) float taps[9 * kPanel];
+    if (lanes_ < kPanel) __builtin_memset(taps, 0, sizeof taps);
+    gather(w_ + c * channel_stride_, lanes_, lane_stride_, turned_, taps);
+    for (size_t l = 0; l < kPanel; l += kWidth) {
+      vf half[18];
+#pragma GCC unroll 3
+      for (size_t j = 0; j < 3; ++j) {
+        const vf d[3] = {load(taps + j * kPanel + l), load(taps + (3 + j) * kPanel + l), load(taps + (6 + j) * kPanel + l)};
+        vf t[6];
+        weights6(d, t);
+#pragma GCC unroll 6
+        for (size_t k = 0; k < 6; ++k) half[k * 3 + j] = t[k];
+      }
+#pragma GCC unroll 6
+      for (size_t k = 0; k < 6; ++k) {
+        vf t[6];
+        weights6(half + k * 3, t);
+#pragma GCC unroll 6
+        for (size_t j = 0; j < 6; ++j) store(tile + (k * 6 + j) * kPlane + l, t[j]);
+      }
+    }
+  }
+
+ private:
+  bool turned_;
+  size_t summed_, produced_, lanes_, lane_stride_, channel_stride_;
+  const float* w_;
+};
+
 }  // namespace
 
 void winograd_weights(const float* w, size_t o, size_t i, bool data_grad, size_t panel, size_t c0, size_t c1, float* u) {
-  const size_t summed = data_grad ? o : i, produced = data_grad ? i : o;
-  const size_t a = (summed + 15) / 16 * 16, k_stride = a * ((produced + 31) / 32 * 32);
-  const size_t first = panel * kPanel, lanes = first > produced ? 0 : produced - first < kPanel ? produced - first : kPanel;
-  const size_t lane_stride = data_grad ? 9 : i * 9, c_stride = data_grad ? i * 9 : 9;
+  const Filters filters(w, o, i, data_grad, panel * kPanel);
+  const size_t a = (filters.summed() + 15) / 16 * 16, k_stride = a * ((filters.produced() + 31) / 32 * 32);
   // What is larger than a cache's share goes past the caches: reading lines in only to overwrite them would cost as much as the writing.
   constexpr size_t kCached = 8u << 20;
   const bool past = 36 * k_stride * sizeof(float) > kCached && reinterpret_cast<uintptr_t>(u) % 64 == 0;
-  // A few channels are made side by side and then written plane by plane: the 36 planes lie a multiple of a page apart, so that writing a vector to each in turn
-  // would throw every line out of the first-level cache before its second vector comes.
-  constexpr size_t kGroup = 8, kPlane = kGroup * kPanel;
-  alignas(64) float taps[9 * kPanel] = {}, tile[36 * kPlane];
+  alignas(64) float tile[36 * kPlane];
   for (size_t c = c0; c < c1; c += kGroup) {
     const size_t group = c1 - c < kGroup ? c1 - c : kGroup;
-    for (size_t g = 0; g < group; ++g) {
-      float* const own = tile + g * kPanel;
-      if (c + g >= summed) {
-        for (size_t k = 0; k < 36; ++k)
-          for (size_t l = 0; l < kPanel; l += kWidth) store(own + k * kPlane + l, vf{});
-        continue;
-      }
-      gather(w + (c + g) * c_stride + first * lane_stride, lanes, lane_stride, data_grad, taps);
-      for (size_t l = 0; l < kPanel; l += kWidth) {
-        vf half[18];
-#pragma GCC unroll 3
-        for (size_t j = 0; j < 3; ++j) {
-          const vf d[3] = {load(taps + j * kPanel + l), load(taps + (3 + j) * kPanel + l), load(taps + (6 + j) * kPanel + l)};
-          vf t[6];
-          weights6(d, t);
-#pragma GCC unroll 6
-          for (size_t k = 0; k < 6; ++k) half[k * 3 + j] = t[k];
-        }
-#pragma GCC unroll 6
-        for (size_t k = 0; k < 6; ++k) {
-          vf t[6];
-          weights6(half + k * 3, t);
-#pragma GCC unroll 6
-          for (size_t j = 0; j < 6; ++j) store(own + (k * 6 + j) * kPlane + l, t[j]);
-        }
-      }
-    }
+    for (size_t g = 0; g < group; ++g) filters.transform(c + g, tile + g * kPanel);
     float* const to = u + (panel * a + c) * kPanel;
     for (size_t k = 0; k < 36; ++k)
       for (size_t l = 0; l < group * kPanel; l += kWidth) {
@@ -117,6 +142,28 @@ void winograd_weights(const float* w, size_t o, size_t i, bool data_grad, size_t
       }
   }
   if (past) fence_streams();
+}
+
+void winograd_weights_split(const float* w, size_t o, size_t i, bool data_grad, size_t panel, size_t block, char* u) {
+  const size_t columns = 32 / kPanel, first = panel * 32;
+  const size_t blocks = ((data_grad ? o : i) + kDeep - 1) / kDeep, panels = ((data_grad ? i : o) + 31) / 32, plane = panels * blocks * 2 * kBlock;
+  char* const to = u + (panel * blocks + block) * 2 * kBlock;
+  alignas(64) float tile[36 * kPlane];
+  for (size_t p = 0; p < columns; ++p) {
+    const Filters filters(w, o, i, data_grad, first + p * kPanel);
+    for (size_t r = 0; r < 16; r += kGroup / 2) {
+      // Channels r and r + 16 of the block lie side by side in a tile.
+      for (size_t g = 0; g < kGroup; ++g) filters.transform(block * kDeep + r + g / 2 + g % 2 * 16, tile + g * kPanel);
+      for (size_t k = 0; k < 36; ++k)
+        for (size_t g = 0; g < kGroup; g += 2)
+          for (size_t l = 0; l < kPanel; l += kSplit) {
+            const float* const from = tile + k * kPlane + g * kPanel + l;
+            const size_t column = p * kPanel + l;
+            split<kSplit>([&](size_t n) { return load(from + n); }, [&](size_t n) { return load(from + kPanel + n); },
+                          to + k * plane + column / 16 * kBlock + (r + g / 2) * 64 + column % 16 * 4);
+          }
+    }
+  }
 }
 
 void winograd_weights_adjoint(const float* m, size_t k_stride, size_t channels, float* dw) {

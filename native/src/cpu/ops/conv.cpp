@@ -1,6 +1,8 @@
 // Factories of the convolution family: they choose the algorithm that the instruction names.
 #include "cpu/ops/conv.h"
 
+#include <algorithm>
+
 #include "cpu/kernels/gemm.h"
 #include "cpu/kernels/winograd.h"
 #include "cpu/ops/parallel.h"
@@ -11,25 +13,41 @@ namespace {
 class WinogradWeights final : public Kernel {
  public:
   WinogradWeights(const Tensor& w, const Tensor& u, bool data_grad, const Device& device)
-      : w_(w), u_(u), data_grad_(data_grad), threads_(device.threads), panel_(panel_width(device.isa)), run_(CF_PICK(device.isa, winograd_weights)) {}
+      : w_(w),
+        u_(u),
+        data_grad_(data_grad),
+        summed_(w.dims[data_grad ? 0 : 1]),
+        produced_(w.dims[data_grad ? 1 : 0]),
+        threads_(device.threads),
+        panel_(panel_width(device.isa)),
+        run_(CF_PICK(device.isa, winograd_weights)),
+        split_(has_winograd_parts(u, summed_, produced_, device) ? CF_PICK(device.isa, winograd_weights_split) : nullptr) {}
   void run(const Run& run) const override {
     const float* w = run.f32(w_);
     float* u = run.f32(u_);
-    const size_t o = w_.dims[0], i = w_.dims[1], summed = data_grad_ ? o : i, produced = data_grad_ ? i : o;
+    const size_t o = w_.dims[0], i = w_.dims[1];
+    if (split_) {
+      const size_t blocks = ceil_div(summed_, 32), panels = ceil_div(produced_, 32);
+      return parallel_for(threads_, panels * blocks, [&](size_t k) {
+        if (!run.cancelled()) split_(w, o, i, data_grad_, k / blocks, k % blocks, reinterpret_cast<char*>(u));
+      });
+    }
     constexpr size_t kChannels = 64;  // a piece of work: large enough to hide its start, small enough to share out evenly
-    const size_t panels = round_up(produced, 32) / panel_, pieces = ceil_div(round_up(summed, 16), kChannels);
+    const size_t panels = round_up(produced_, 32) / panel_, channels = round_up(summed_, 16), pieces = ceil_div(channels, kChannels);
     parallel_for(threads_, panels * pieces, [&](size_t k) {
-      const size_t c0 = k % pieces * kChannels, c1 = c0 + kChannels < round_up(summed, 16) ? c0 + kChannels : round_up(summed, 16);
-      if (!run.cancelled()) run_(w, o, i, data_grad_, k / pieces, c0, c1, u);
+      const size_t c0 = k % pieces * kChannels;
+      if (!run.cancelled()) run_(w, o, i, data_grad_, k / pieces, c0, std::min(c0 + kChannels, channels), u);
     });
   }
 
  private:
   Tensor w_, u_;
   bool data_grad_;
+  size_t summed_, produced_;
   int threads_;
   size_t panel_;
   decltype(&portable::winograd_weights) run_;
+  decltype(&portable::winograd_weights_split) split_;
 };
 
 }  // namespace

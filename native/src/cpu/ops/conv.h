@@ -11,10 +11,15 @@ namespace cf::cpu {
 /// How a Winograd convolution walks its tiles, chosen when planning.
 struct WinogradPlan {
   bool shared;        ///< all tiles transformed once, threads split the output channels; else threads split the blocks of tiles
+  bool split;         ///< products from tiles of bfloat16
   size_t tile_block;  ///< tiles transformed together
   size_t out_block;   ///< output channels computed together, a multiple of 32
 };
-WinogradPlan plan_winograd(size_t tiles, size_t summed, size_t produced, const Device& device);
+/// Whether transformed weights are written, and read, as parts for split_products.
+inline bool has_winograd_parts(const Tensor& u, size_t summed, size_t produced, const Device& device) {
+  return device.tiles() && has_room_for_parts(u, summed, produced);
+}
+WinogradPlan plan_winograd(size_t tiles, size_t summed, size_t produced, bool parts, const Device& device);
 
 /// A 3×3 convolution of stride 1 and padding 1 from `from` channels (w transformed by winograd_weights) to epilogue.grid().channels.
 std::unique_ptr<Kernel> make_winograd_conv(const Tensor& x, const Tensor& u, const Tensor* bias, Epilogue epilogue, size_t from, const Device& device);

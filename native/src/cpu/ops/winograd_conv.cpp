@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "cpu/kernels/gemm.h"
+#include "cpu/kernels/split_products.h"
 #include "cpu/kernels/winograd.h"
 #include "cpu/ops/conv.h"
 #include "cpu/ops/parallel.h"
@@ -24,15 +25,17 @@ class WinogradConv final : public Kernel {
         tiles_down_(ceil_div(g_.rows, 4)),
         tiles_across_(ceil_div(g_.pixels, 4)),
         tiles_(g_.images * tiles_down_ * tiles_across_),
-        plan_(plan_winograd(tiles_, from, g_.channels, device)),
+        parts_(has_winograd_parts(u, from, g_.channels, device)),
+        plan_(plan_winograd(tiles_, from, g_.channels, parts_, device)),
         panel_(panel_width(device.isa)),
         v_row_(odd_lines(from)),
         v_k_(odd_lines(plan_.tile_block * v_row_)),
-        m_row_(odd_lines(round_up(plan_.out_block, panel_))),
+        m_row_(odd_lines(round_up(plan_.out_block, 32))),
         m_k_(odd_lines(plan_.tile_block * m_row_)),
         input_(CF_PICK(device.isa, winograd_input)),
         output_(CF_PICK(device.isa, winograd_output)),
-        gemm_(CF_PICK(device.isa, gemm)) {}
+        gemm_(CF_PICK(device.isa, gemm)),
+        split_(plan_.split ? CF_PICK(device.isa, split_products) : nullptr) {}
 
   size_t scratch_bytes() const override { return layout(nullptr).bytes; }
   double flops() const override { return 18.0 * static_cast<double>(g_.all_pixels() * g_.channels) * static_cast<double>(from_); }
@@ -72,11 +75,15 @@ class WinogradConv final : public Kernel {
   };
   struct Slot {
     float *m, *raw, *expr;
+    char* parts;
   };
   struct Layout {
     float *v, *slots;
-    size_t m, raw, each, bytes;
-    Slot slot(size_t i) const { return {slots + i * each, slots + i * each + m, slots + i * each + m + raw}; }
+    size_t m, raw, expr, each, bytes;
+    Slot slot(size_t i) const {
+      float* const first = slots + i * each;
+      return {first, first + m, first + m + raw, reinterpret_cast<char*>(first + m + raw + expr)};
+    }
   };
 
   Layout layout(char* base) const {
@@ -85,7 +92,8 @@ class WinogradConv final : public Kernel {
     l.v = s.floats((plan_.shared ? 1 : threads_) * 36 * v_k_);
     l.m = 36 * m_k_;
     l.raw = epilogue_.active() ? round_up(4 * 4 * tiles_across_ * std::min(plan_.out_block, g_.channels), 16) : 0;
-    l.each = l.m + l.raw + round_up(epilogue_.scratch_floats(), 16);
+    l.expr = round_up(epilogue_.scratch_floats(), 16);
+    l.each = l.m + l.raw + l.expr + (split_ ? split_products_bytes(plan_.tile_block, from_) / sizeof(float) : 0);
     l.slots = s.floats(threads_ * l.each);
     l.bytes = s.used();
     return l;
@@ -118,10 +126,15 @@ class WinogradConv final : public Kernel {
   void product(const Job& job, size_t t0, size_t t1, size_t block, const float* v, const Slot& slot) const {
     const size_t o0 = block * plan_.out_block, channels = std::min(plan_.out_block, g_.channels - o0);
     const size_t u_panel = round_up(from_, 16) * panel_, u_k = round_up(from_, 16) * round_up(g_.channels, 32);
-    for (size_t k = 0; k < 36; ++k) {
-      const float* a = v + k * v_k_;
-      gemm_({&a, 1, from_, v_row_, 1, job.u + k * u_k + o0 / panel_ * u_panel, u_panel, panel_, slot.m + k * m_k_, m_row_, t1 - t0, round_up(channels, panel_),
-             nullptr, false});
+    const float* const u = job.u + o0 / panel_ * u_panel;
+    if (split_) {
+      const char* const parts = parts_ ? reinterpret_cast<const char*>(job.u) : nullptr;
+      split_({36, t1 - t0, from_, ceil_div(channels, 32), v, v_k_, v_row_, u, u_k, u_panel, parts, o0 / 32, ceil_div(g_.channels, 32), slot.m, m_k_, m_row_}, slot.parts);
+    } else {
+      for (size_t k = 0; k < 36; ++k) {
+        const float* a = v + k * v_k_;
+        gemm_({&a, 1, from_, v_row_, 1, u + k * u_k, u_panel, panel_, slot.m + k * m_k_, m_row_, t1 - t0, round_up(channels, panel_), nullptr, false});
+      }
     }
     const float* bias = job.bias ? job.bias + o0 : nullptr;
     const size_t h = g_.rows, w = g_.pixels;
@@ -146,26 +159,37 @@ class WinogradConv final : public Kernel {
   Epilogue epilogue_;
   Grid g_;
   size_t from_, threads_, tiles_down_, tiles_across_, tiles_;
+  bool parts_;
   WinogradPlan plan_;
   size_t panel_, v_row_, v_k_, m_row_, m_k_;
   decltype(&portable::winograd_input) input_;
   decltype(&portable::winograd_output) output_;
   decltype(&portable::gemm) gemm_;
+  decltype(&portable::split_products) split_;
 };
 
 }  // namespace
 
-WinogradPlan plan_winograd(size_t tiles, size_t summed, size_t produced, const Device& device) {
-  const size_t threads = static_cast<size_t>(device.threads);
+WinogradPlan plan_winograd(size_t tiles, size_t summed, size_t produced, bool parts, const Device& device) {
+  const size_t threads = static_cast<size_t>(device.threads), out_block = std::min<size_t>(128, round_up(produced, 32));
+  // Products of tiles are done sooner than their operands come from the third-level cache. Parts were asked for where they fit the second-level one, beside V
+  // and M of as many tiles as fill the registers. Larger weights are read as float32, by as many tiles at once as pay for splitting them.
+  if (parts) return {false, true, std::min<size_t>(tiles, 32), out_block};
+  constexpr size_t kFar = 1u << 20, kTall = 64;
+  if (device.tiles() && tiles >= kTall / 2 && 36 * sizeof(float) * summed * produced > kFar) {
+    if (threads > 1 && tiles <= 2 * kTall && tiles < kTall * threads && produced >= 32 * threads)
+      return {true, true, tiles, std::min<size_t>(128, round_up(ceil_div(produced, threads), 32))};
+    return {false, true, std::min(tiles, kTall), out_block};
+  }
   // Few tiles: every thread would stream all of U for a handful of rows, so they share the tiles and split U.
   if (threads > 1 && tiles < 12 * threads && produced >= 32 * threads)
-    return {true, tiles, std::min<size_t>(128, round_up(ceil_div(produced, threads), 32))};
+    return {true, false, tiles, std::min<size_t>(128, round_up(ceil_div(produced, threads), 32))};
   // Larger blocks read U less often, smaller ones keep V and M in the second-level cache. Heights suit register tiles of 6 and of 14 rows. With AVX-512 one
   // register tile's height is best as long as U comes from the third-level cache (measured on Zen 4: 3 to 8 % for all smaller U, −20 % for larger ones).
   constexpr size_t kNear = 10u << 20;
-  const bool wide = device.isa == Isa::avx512, near = 36 * sizeof(float) * summed * produced <= kNear;
+  const bool wide = device.isa >= Isa::avx512, near = 36 * sizeof(float) * summed * produced <= kNear;
   const size_t unit = !wide ? 24 : near ? 14 : 28;
-  return {false, std::min(tiles, summed >= 192 && !(wide && near) ? 2 * unit : unit), std::min<size_t>(128, round_up(produced, 32))};
+  return {false, false, std::min(tiles, summed >= 192 && !(wide && near) ? 2 * unit : unit), out_block};
 }
 
 std::unique_ptr<Kernel> make_winograd_conv(const Tensor& x, const Tensor& u, const Tensor* bias, Epilogue epilogue, size_t from, const Device& device) {
