@@ -21,7 +21,7 @@ struct Stage {
 // Splits what the next products need a little at a time, between the products of now: tiles and vectors are different units of the processor.
 class Ahead {
  public:
-  explicit Ahead(const SplitProducts& g) : g_(g), tall_((g.rows + kTileRows - 1) / kTileRows) {}
+  explicit Ahead(const SplitProducts& g) : g_(g) {}
 
   /// A for a stage.
   void want_a(const Stage& s, char* to) {
@@ -125,7 +125,7 @@ class Ahead {
     size_t both;  // units whose second row exists
   };
   const SplitProducts& g_;
-  size_t tall_, a_units_ = 0, a_each_ = 0, b_each_ = 0;
+  size_t a_units_ = 0, a_each_ = 0, b_each_ = 0;
   Rows a_{};
   Panel b_{};
 };
