@@ -292,7 +292,7 @@ describe("fusion", () => {
     assert(ops.indexOf("winograd_weights") < ops.indexOf("repeat"), ops.join(" "));
   });
 
-  it("keeps small transformed weights as three bfloat16 a value for processors with tiles, where many tiles of an image use them", () => {
+  it("keeps small transformed weights as three bfloat16 a value for processors with tiles, where many tiles of pixels use them", () => {
     const sizes = (images: number, channels: number, tiles: boolean): number[] => {
       const g = graph((g) => {
         const x = b.feed(g, "x", [images, 16, 16, channels]), w = b.state(g, "w", [32, channels, 3, 3]);

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
 #include <set>
 #include <thread>
 
@@ -23,6 +24,8 @@
 
 namespace cf::cpu {
 namespace {
+
+constexpr Isa kIsas[] = {Isa::amx, Isa::avx512, Isa::avx2, Isa::portable};  // best first
 
 #if defined(CF_X86)
 /// AMX with bfloat16, and the system's leave to use its registers, which Linux gives a process that asks.
@@ -46,7 +49,7 @@ bool supported(Isa isa) {
   const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
   if (isa == Isa::avx2) return v3;
   const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+                  __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   return isa == Isa::avx512 ? v4 : v4 && has_tiles();
 #else
   return false;
@@ -84,7 +87,7 @@ size_t cache_bytes(int name, size_t otherwise) {
 
 std::vector<Isa> available_isas() {
   std::vector<Isa> out;
-  for (Isa isa : {Isa::amx, Isa::avx512, Isa::avx2, Isa::portable})
+  for (Isa isa : kIsas)
     if (supported(isa)) out.push_back(isa);
   return out;
 }
@@ -134,7 +137,7 @@ Device make_device(int threads, int isa, bool winograd) {
     if (wanted == isa_name(h)) return d.isa = h, d;
     names += (names.empty() ? "" : ", ") + std::string(isa_name(h));
   }
-  const bool known = wanted == "amx" || wanted == "avx512" || wanted == "avx2" || wanted == "portable";
+  const bool known = std::any_of(std::begin(kIsas), std::end(kIsas), [&](Isa i) { return wanted == isa_name(i); });
   throw Error(known ? Code::unsupported : Code::invalid_argument, "cf_context_create",
               "the instruction set " + wanted + (known ? " is not available" : " is unknown") + ": this machine has " + names);
 }

@@ -7,7 +7,6 @@ namespace cf::cpu::CF_ISA {
 namespace {
 
 constexpr size_t kPanel = panel_width(Isa::CF_ISA);
-constexpr size_t kMostDepth = 256;  // of one stage: parts of a panel of B stay in the first-level cache or near it
 // How far ahead B is asked for, in floats (see gemm.cpp).
 constexpr size_t kAhead = 1024;
 
@@ -188,8 +187,9 @@ CF_INLINE void begin(Tiles& t, const float* c, size_t c_row, size_t rows, bool a
     t.zero<T + 1>();
     return;
   }
-  alignas(64) float edge[kTileRows * 32] = {};
+  alignas(64) float edge[kTileRows * 32];
   if (rows < kTileRows) {
+    __builtin_memset(edge, 0, sizeof edge);
     for (size_t i = 0; i < rows; ++i) __builtin_memcpy(edge + i * 32, c + i * c_row, 32 * sizeof(float));
     c = edge;
     c_row = 32;
@@ -215,15 +215,15 @@ void split_products(const SplitProducts& g, char* room) {
   if (g.rows == 0) return;
   Tiles t;
   Ahead ahead(g);
-  const size_t pieces = (g.depth + kMostDepth - 1) / kMostDepth, stages = g.planes * pieces;
+  const size_t pieces = (g.depth + kMostSplitDepth - 1) / kMostSplitDepth, stages = g.planes * pieces;
   const size_t tall = (g.rows + kTileRows - 1) / kTileRows, pairs = (tall + 1) / 2;
   const auto blocks_of = [](size_t depth) { return (depth + kDeep - 1) / kDeep; };
   const auto stage = [&](size_t s) {
-    const size_t first = s % pieces * kMostDepth;
-    return Stage{s / pieces, first, blocks_of(least(kMostDepth, g.depth - first))};
+    const size_t first = s % pieces * kMostSplitDepth;
+    return Stage{s / pieces, first, blocks_of(least(kMostSplitDepth, g.depth - first))};
   };
   // Two of each: those in use, and those being made.
-  const size_t most = blocks_of(least(g.depth, kMostDepth)) * kBlock;
+  const size_t most = blocks_of(least(g.depth, kMostSplitDepth)) * kBlock;
   char* const a_parts[2] = {room, room + tall * most};
   char* const b_parts[2] = {room + 2 * tall * most, room + 2 * tall * most + 2 * most};
   const auto parts_of_b = [&](const Stage& s, size_t panel, size_t turn) {

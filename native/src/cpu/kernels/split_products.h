@@ -20,10 +20,12 @@ struct SplitProducts {
   size_t c_plane, c_row;
 };
 
+/// So much of the depth is split at a time: parts of a panel of B stay in the first-level cache or near it.
+constexpr size_t kMostSplitDepth = 256;
+
 /// Room that split_products needs for the parts of its operands.
 constexpr size_t split_products_bytes(size_t rows, size_t depth) {
-  constexpr size_t kMostDepth = 256;
-  const size_t deep = ((depth < kMostDepth ? depth : kMostDepth) + 31) / 32, tall = (rows + 15) / 16;
+  const size_t deep = ((depth < kMostSplitDepth ? depth : kMostSplitDepth) + 31) / 32, tall = (rows + 15) / 16;
   return 2 * 3 * 1024 * deep * (tall + 2);
 }
 
