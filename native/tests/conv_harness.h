@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cpu/kernel.h"
+#include "guarded_scratch.h"
 
 namespace cf::test {
 
@@ -31,20 +32,14 @@ class Instruction {
     for (const Operand& o : inputs) instr.inputs.push_back(add(o));
     for (const Operand& o : outputs) instr.outputs.push_back(add(o));
     kernel_ = make(program_, instr, device);
-    bytes_ = (kernel_->scratch_bytes() + 63) / 64 * 64;
-    scratch_.reset(static_cast<char*>(std::aligned_alloc(64, bytes_ + 64)));
-    std::memset(scratch_.get(), 0xff, bytes_ + 64);  // NaN: reading what was never written shows
+    scratch_ = std::make_unique<GuardedScratch>(*kernel_, device.threads);
   }
   void run(const std::atomic<uint32_t>* cancel = nullptr) const {
     const uint64_t loops[kMaxLoops] = {};
-    kernel_->run(cpu::Run(base_.data(), loops, scratch_.get(), cancel));
+    kernel_->run(cpu::Run(base_.data(), loops, scratch_->view(), cancel));
   }
   /// Was anything written behind the scratch?
-  bool guard_intact() const {
-    for (size_t i = bytes_; i < bytes_ + 64; ++i)
-      if (scratch_.get()[i] != static_cast<char>(0xff)) return false;
-    return true;
-  }
+  bool guard_intact() const { return scratch_->intact(); }
   const cpu::Kernel& kernel() const { return *kernel_; }
 
  private:
@@ -60,14 +55,10 @@ class Instruction {
     program_.tensors.push_back(t);
     return t.buffer;
   }
-  struct Free {
-    void operator()(char* p) const { std::free(p); }
-  };
   Program program_;
   std::vector<char*> base_;
   std::unique_ptr<cpu::Kernel> kernel_;
-  std::unique_ptr<char, Free> scratch_;
-  size_t bytes_ = 0;
+  std::unique_ptr<GuardedScratch> scratch_;
 };
 
 inline std::vector<float> normals(size_t n, std::mt19937& g, float scale = 1) {

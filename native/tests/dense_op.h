@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cpu/kernel.h"
+#include "guarded_scratch.h"
 
 namespace cf::test {
 
@@ -109,9 +110,7 @@ class DenseOp {
       instr.outputs.push_back(add(*a, guarded_.back().data()));
     }
     kernel_ = make(program_, instr, device);
-    bytes_ = (kernel_->scratch_bytes() + 63) / 64 * 64;
-    scratch_.reset(static_cast<char*>(std::aligned_alloc(64, bytes_ + 64)));
-    std::memset(scratch_.get(), 0xff, bytes_ + 64);  // NaN: reading what was never written shows
+    scratch_ = std::make_unique<GuardedScratch>(*kernel_, device.threads);
   }
   /// Copies the results into the outputs.
   void run(const std::atomic<uint32_t>* cancel = nullptr) {
@@ -121,11 +120,11 @@ class DenseOp {
       std::copy(guarded_[i].begin(), guarded_[i].begin() + static_cast<std::ptrdiff_t>(n), outputs_[i]->data.begin());
       for (size_t k = n; k < n + kGuard; ++k) check(guarded_[i][k] == kUnwritten, "output %zu: written behind its end", i);
     }
-    for (size_t i = bytes_; i < bytes_ + 64; ++i) check(scratch_.get()[i] == static_cast<char>(0xff), "written behind the scratch");
+    check(scratch_->intact(), "written behind the scratch");
   }
   void run_only(const std::atomic<uint32_t>* cancel = nullptr) {
     const uint64_t loops[kMaxLoops] = {3, 0, 0};
-    kernel_->run(cpu::Run(base_.data(), loops, scratch_.get(), cancel));
+    kernel_->run(cpu::Run(base_.data(), loops, scratch_->view(), cancel));
   }
   const cpu::Kernel& kernel() const { return *kernel_; }
 
@@ -142,16 +141,12 @@ class DenseOp {
     program_.tensors.push_back(t);
     return t.buffer;
   }
-  struct Free {
-    void operator()(char* p) const { std::free(p); }
-  };
   Program program_;
   std::vector<Array*> outputs_;
   std::vector<std::vector<float>> guarded_;
   std::vector<char*> base_;
   std::unique_ptr<cpu::Kernel> kernel_;
-  std::unique_ptr<char, Free> scratch_;
-  size_t bytes_ = 0;
+  std::unique_ptr<GuardedScratch> scratch_;
 };
 
 /// Throws invalid_program?

@@ -14,6 +14,7 @@
 namespace cf::test {
 
 using Random = std::mt19937;
+constexpr size_t kMostThreads = 3;
 
 struct Free {
   void operator()(void* p) const { std::free(p); }
@@ -95,8 +96,9 @@ class Memories {
     return true;
   }
   void run(const cpu::Kernel& kernel, std::array<uint64_t, kMaxLoops> loops = {}) {
-    const Block scratch = block(kernel.scratch_bytes());
-    kernel.run(cpu::Run(base_.data(), loops.data(), scratch.get(), nullptr));
+    const size_t step = (kernel.own_bytes() + 63) / 64 * 64;
+    const Block shared = block(kernel.scratch_bytes()), own = block(kMostThreads * step);
+    kernel.run(cpu::Run(base_.data(), loops.data(), {shared.get(), own.get(), step}, nullptr));
   }
 
  private:

@@ -39,7 +39,8 @@ class CpuExecutable final : public Executable {
         step.count = instr.attrs[0], step.level = instr.attrs[1], step.body = instr.attrs[2], step.reversed = instr.attrs[3] != 0;
       } else {
         step.kernel = make_kernel(program, instr, device);
-        scratch_bytes = std::max<uint64_t>(scratch_bytes, step.kernel->scratch_bytes());
+        shared_scratch_ = std::max(shared_scratch_, step.kernel->scratch_bytes());
+        own_scratch_ = std::max(own_scratch_, step.kernel->own_bytes());
         for (uint32_t id : instr.outputs)
           if (program.tensors[id].dtype == DType::f32) step.outputs.push_back(program.tensors[id]);
       }
@@ -50,8 +51,10 @@ class CpuExecutable final : public Executable {
     turns_ = plan_turns(program, prices, device.threads);
     for (uint32_t k = 0; k < turns_.size(); ++k)
       for (uint32_t m = k; turns_[k].end > k + 1 && m < turns_[k].end; ++m)
-        member_scratch_ = std::max<uint64_t>(member_scratch_, round_up(steps_[turns_[m].instr].kernel->scratch_bytes(), 64));
-    scratch_bytes = std::max<uint64_t>(scratch_bytes, member_scratch_ * static_cast<uint64_t>(threads_));
+        member_scratch_ = std::max(member_scratch_, round_up(steps_[turns_[m].instr].kernel->scratch_bytes(), 64));
+    const size_t threads = static_cast<size_t>(threads_);
+    own_scratch_ = round_up(own_scratch_, kPage);
+    scratch_bytes = own_scratch_ * threads + std::max(shared_scratch_, member_scratch_ * threads);
   }
 
   void propose(const Invocation& call) override {
@@ -66,7 +69,7 @@ class CpuExecutable final : public Executable {
   class Walk {
    public:
     Walk(CpuExecutable& e, const Invocation& call, const std::atomic<uint32_t>* cancel)
-        : e_(e), call_(call), cancel_(cancel), apart_(call.profile.on() || call.watch.on()), run_(call.base.data(), loops_.data(), call.scratch, cancel) {}
+        : e_(e), call_(call), cancel_(cancel), apart_(call.profile.on() || call.watch.on()), run_(call.base.data(), loops_.data(), e.scratch(call.scratch), cancel) {}
 
     void range(uint32_t begin, uint32_t end) {
       for (uint32_t k = begin; k < end; ++k) {
@@ -104,7 +107,9 @@ class CpuExecutable final : public Executable {
       std::mutex lock;
 #pragma omp parallel for num_threads(e_.threads_) schedule(static, 1)
       for (int slot = 0; slot < e_.threads_; ++slot) {
-        const cpu::Run run(call_.base.data(), loops_.data(), call_.scratch + static_cast<uint64_t>(slot) * e_.member_scratch_, cancel_, true);
+        ScratchMemory scratch = e_.scratch(call_.scratch);
+        scratch.shared += static_cast<size_t>(slot) * e_.member_scratch_, scratch.own += static_cast<size_t>(slot) * scratch.own_step;
+        const cpu::Run run(call_.base.data(), loops_.data(), scratch, cancel_, true);
         for (uint32_t k; (k = next.fetch_add(1, std::memory_order_relaxed)) < end;) {
           const Turn& turn = e_.turns_[k];
           // Those were taken before, by threads that are at them: nobody waits for somebody who waits.
@@ -159,12 +164,16 @@ class CpuExecutable final : public Executable {
     const cpu::Run run_;
   };
 
+  static constexpr size_t kPage = 4096;
+  ScratchMemory scratch(char* all) const { return {all + own_scratch_ * static_cast<size_t>(threads_), all, own_scratch_}; }
+
   std::vector<Step> steps_;
   const std::vector<std::string> names_;
   const uint32_t commit_;
   const int threads_;
   std::vector<Turn> turns_;
-  uint64_t member_scratch_ = 0;               ///< of each thread in a region of several instructions
+  size_t shared_scratch_ = 0, own_scratch_ = 0;  ///< of all threads together, of each
+  size_t member_scratch_ = 0;                    ///< of each thread in a region of several instructions
   uint32_t region_ = 0;                       ///< counts the regions that ran
   std::vector<std::atomic<uint32_t>> ended_;  ///< per turn the last region in which it was done
   uint64_t done_ = 0;

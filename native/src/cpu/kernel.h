@@ -24,16 +24,24 @@ struct Device {
   bool tiles() const { return isa == Isa::amx || (emulate_tiles && isa < Isa::avx512); }
 };
 
+/// A kernel's scratch, 64-byte aligned, contents undefined: Kernel::scratch_bytes() for all its threads, and Kernel::own_bytes() for each.
+struct ScratchMemory {
+  char* shared;
+  char* own;        ///< the first thread's
+  size_t own_step;  ///< bytes from one thread's to the next one's
+};
+
 /// Where the data of one run lives. `base` holds one pointer per Program::buffers entry.
 class Run {
  public:
-  Run(char* const* base, const uint64_t* loops, char* scratch, const std::atomic<uint32_t>* cancel, bool beside_others = false)
+  Run(char* const* base, const uint64_t* loops, const ScratchMemory& scratch, const std::atomic<uint32_t>* cancel, bool beside_others = false)
       : base_(base), loops_(loops), scratch_(scratch), cancel_(cancel), beside_others_(beside_others) {}
 
   float* f32(const Tensor& t) const noexcept { return reinterpret_cast<float*>(base_[t.buffer]) + index(t); }
   uint32_t* u32(const Tensor& t) const noexcept { return reinterpret_cast<uint32_t*>(base_[t.buffer]) + index(t); }
-  /// Kernel::scratch_bytes() bytes, 64-byte aligned, shared by the kernel's threads, contents undefined.
-  char* scratch() const noexcept { return scratch_; }
+  char* scratch() const noexcept { return scratch_.shared; }
+  char* own(size_t slot) const noexcept { return scratch_.own + slot * scratch_.own_step; }
+  float* own_floats(size_t slot) const noexcept { return reinterpret_cast<float*>(own(slot)); }
   /// The other threads have work of their own: a kernel with a price() keeps to the one that calls it.
   bool beside_others() const noexcept { return beside_others_; }
   /// Iteration of the enclosing repeat at `level`.
@@ -49,7 +57,7 @@ class Run {
   }
   char* const* base_;
   const uint64_t* loops_;
-  char* scratch_;
+  ScratchMemory scratch_;
   const std::atomic<uint32_t>* cancel_;
   bool beside_others_;
 };
@@ -68,6 +76,9 @@ class Kernel {
   virtual void run(const Run& run) const = 0;
   /// Scratch the kernel needs for all of its threads together.
   virtual size_t scratch_bytes() const { return 0; }
+  /// Scratch of each thread, the same memory for all kernels, so that it stays in that core's cache: what another core wrote there would have to be fetched
+  /// from it first.
+  virtual size_t own_bytes() const { return 0; }
   /// Of kernels that may run beside others, each on the thread that calls it (Run::beside_others).
   virtual Price price() const { return {}; }
   /// Multiplications and additions of one run, for profiles.

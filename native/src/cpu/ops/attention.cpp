@@ -72,7 +72,7 @@ class Attention final : public Kernel {
     floats_ = round_up(attention_scratch_floats(shape_), 16);
   }
 
-  size_t scratch_bytes() const override { return split_.threads * floats_ * sizeof(float); }
+  size_t own_bytes() const override { return floats_ * sizeof(float); }
   double flops() const override { return weights(shape_) * 4.0 * static_cast<double>(shape_.head); }
 
   void run(const Run& run) const override {
@@ -86,8 +86,9 @@ class Attention final : public Kernel {
       a.dropout.loop = level_ ? run.loop(level_ - 1) : 0;
       a.kept = run.u32(kept_);
     }
-    float* scratch = reinterpret_cast<float*>(run.scratch());
-    split_.each(shape_, run, [&](size_t t, size_t item, size_t, Part range) { queries_(a, item, range.begin, range.end, scratch + t * floats_); });
+    split_.each(shape_, run, [&](size_t t, size_t item, size_t, Part range) {
+      queries_(a, item, range.begin, range.end, run.own_floats(t));
+    });
   }
 
  private:
@@ -121,7 +122,8 @@ class AttentionGrad final : public Kernel {
     partial_floats_ = round_up(attention_query_grad_floats(shape_), 16);
   }
 
-  size_t scratch_bytes() const override { return (split_.threads * floats_ + partials() * partial_floats_) * sizeof(float); }
+  size_t scratch_bytes() const override { return whole() ? 0 : shape_.items() * split_.parts * partial_floats_ * sizeof(float); }
+  size_t own_bytes() const override { return (floats_ + (whole() ? partial_floats_ : 0)) * sizeof(float); }
   double flops() const override { return weights(shape_) * 10.0 * static_cast<double>(shape_.head); }
 
   void run(const Run& run) const override {
@@ -130,20 +132,20 @@ class AttentionGrad final : public Kernel {
     a.dropout.threshold = dropout_, a.dropout.scale = scale_;
     a.kvq = run.f32(kvq_), a.out = run.f32(out_), a.lse = run.f32(lse_), a.dout = run.f32(dout_), a.dkvq = run.f32(dkvq_);
     if (dropout_) a.kept = run.u32(kept_);
-    float *scratch = reinterpret_cast<float*>(run.scratch()), *partial = scratch + split_.threads * floats_;
-    const bool whole = split_.parts == 1;
+    float* const partials = reinterpret_cast<float*>(run.scratch());
     split_.each(shape_, run, [&](size_t t, size_t item, size_t part, Part range) {
-      float* dq = partial + (whole ? t : item * split_.parts + part) * partial_floats_;
-      keys_(a, item, range.begin, range.end, dq, scratch + t * floats_);
-      if (whole) queries_(a, item, dq, 1);
+      float* const own = run.own_floats(t);
+      float* const dq = whole() ? own + floats_ : partials + (item * split_.parts + part) * partial_floats_;
+      keys_(a, item, range.begin, range.end, dq, own);
+      if (whole()) queries_(a, item, dq, 1);
     });
-    if (whole) return;
-    parallel_for(static_cast<int>(split_.threads), shape_.items(), [&](size_t item) { queries_(a, item, partial + item * split_.parts * partial_floats_, split_.parts); });
+    if (whole()) return;
+    parallel_for(static_cast<int>(split_.threads), shape_.items(), [&](size_t item) { queries_(a, item, partials + item * split_.parts * partial_floats_, split_.parts); });
   }
 
  private:
   /// Whole items are finished by the thread that began them; parts of one wait for each other.
-  size_t partials() const { return split_.parts == 1 ? split_.threads : shape_.items() * split_.parts; }
+  bool whole() const { return split_.parts == 1; }
 
   decltype(&portable::attention_grad_keys) keys_;
   decltype(&portable::attention_grad_queries) queries_;

@@ -32,7 +32,7 @@ class WinogradWeights final : public Kernel {
         if (!run.cancelled()) split_(w, o, i, data_grad_, k / blocks, k % blocks, reinterpret_cast<char*>(u));
       });
     }
-    constexpr size_t kChannels = 64;  // a piece of work: large enough to hide its start, small enough to share out evenly
+    constexpr size_t kChannels = 16;  // a piece of work: large enough to hide its start, small enough to share out evenly
     const size_t panels = round_up(produced_, 32) / panel_, channels = round_up(summed_, 16), pieces = ceil_div(channels, kChannels);
     parallel_for(threads_, panels * pieces, [&](size_t k) {
       const size_t c0 = k % pieces * kChannels;

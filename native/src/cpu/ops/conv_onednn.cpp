@@ -26,6 +26,7 @@ class OnednnConv final : public Kernel {
     take(s);
     return s.used();
   }
+  size_t own_bytes() const override { return straight_ ? 0 : epilogue_.scratch_floats() * sizeof(float); }
   void run(const Run& run) const override {
     Scratch scratch(run.scratch());
     const Parts p = take(scratch);
@@ -38,21 +39,21 @@ class OnednnConv final : public Kernel {
     parallel_for(static_cast<int>(threads_), threads_, [&](size_t slot) {
       const Part part = part_of(pixels, threads_, slot);
       if (run.cancelled()) return;
-      epilogue_.apply_flat(bound, part.begin, part.end, to + part.begin * g.channels, g.channels, p.expr + slot * round_up(epilogue_.scratch_floats(), 16));
+      epilogue_.apply_flat(bound, part.begin, part.end, to + part.begin * g.channels, g.channels,
+                            run.own_floats(slot));
     });
   }
 
  private:
   struct Parts {
     char* primitive;
-    float *raw, *expr;
+    float* raw;
   };
   Parts take(Scratch& s) const {
     char* primitive = s.bytes(primitive_->scratch_bytes());
-    if (straight_) return {primitive, nullptr, nullptr};
+    if (straight_) return {primitive, nullptr};
     const Grid& g = epilogue_.grid();
-    float* raw = s.floats(g.all_pixels() * g.channels);
-    return {primitive, raw, s.floats(threads_ * round_up(epilogue_.scratch_floats(), 16))};
+    return {primitive, s.floats(g.all_pixels() * g.channels)};
   }
 
   std::unique_ptr<onednn::Primitive> primitive_;

@@ -116,6 +116,7 @@ class PatchDataGrad final : public Kernel {
     take(s);
     return s.used();
   }
+  size_t own_bytes() const override { return (panel_floats() + epilogue_.scratch_floats()) * sizeof(float); }
   void run(const Run& run) const override {
     Scratch scratch(run.scratch());
     const Parts p = take(scratch);
@@ -123,7 +124,7 @@ class PatchDataGrad final : public Kernel {
     const float *dy = run.f32(dy_), *w = run.f32(w_);
     const size_t count = patches_.count(), k = patches_.length(), pieces = ceil_div(k, kColumns);
     parallel_for(threads, threads_, [&](size_t slot) {
-      float* panels = p.slots + slot * slot_floats();
+      float* const panels = run.own_floats(slot);
       for (size_t i = slot; i < pieces && !run.cancelled(); i += threads_) {
         const size_t first = i * kColumns, n = std::min(kColumns, k - first);
         pack_(w + first, k, 1, s_.o, n, panels);
@@ -133,24 +134,23 @@ class PatchDataGrad final : public Kernel {
     const Epilogue::Bound bound = epilogue_.bind(run);
     const size_t each = s_.oh * s_.ow, pixels = s_.h * s_.w;
     parallel_for(threads, threads_, [&](size_t slot) {
+      float* const expr = run.own_floats(slot) + panel_floats();
       for (size_t n = slot; n < s_.n && !run.cancelled(); n += threads_) {
         std::memset(p.raw + n * pixels * s_.i, 0, pixels * s_.i * sizeof(float));
         for (size_t m = n * each; m < (n + 1) * each; ++m) patches_.scatter(p.patches + m * k, m, p.raw);
-        epilogue_.apply_flat(bound, n * pixels, (n + 1) * pixels, p.raw + n * pixels * s_.i, s_.i, p.slots + slot * slot_floats() + panel_floats());
+        epilogue_.apply_flat(bound, n * pixels, (n + 1) * pixels, p.raw + n * pixels * s_.i, s_.i, expr);
       }
     });
   }
 
  private:
   struct Parts {
-    float *patches, *raw, *slots;
+    float *patches, *raw;
   };
   size_t panel_floats() const { return kColumns * s_.o; }
-  size_t slot_floats() const { return panel_floats() + round_up(epilogue_.scratch_floats(), 16); }
   Parts take(Scratch& s) const {
     float* patches = s.floats(patches_.count() * patches_.length());
-    float* raw = s.floats(s_.n * s_.h * s_.w * s_.i);
-    return {patches, raw, s.floats(threads_ * slot_floats())};
+    return {patches, s.floats(s_.n * s_.h * s_.w * s_.i)};
   }
   ConvShape s_;
   Patches patches_;
@@ -174,37 +174,26 @@ class PatchWeightGrad final : public Kernel {
         gemm_(CF_PICK(device.isa, gemm)),
         pack_(CF_PICK(device.isa, gemm_pack)) {}
   double flops() const override { return s_.flops(); }
-  size_t scratch_bytes() const override {
-    Scratch s;
-    take(s);
-    return s.used();
-  }
+  size_t scratch_bytes() const override { return patches_.count() * patches_.length() * sizeof(float); }
+  size_t own_bytes() const override { return kColumns * patches_.count() * sizeof(float); }
   void run(const Run& run) const override {
-    Scratch scratch(run.scratch());
-    const Parts p = take(scratch);
+    float* const patches = reinterpret_cast<float*>(run.scratch());
     const int threads = static_cast<int>(threads_);
     const float *x = run.f32(x_), *dy = run.f32(dy_);
     float* dw = run.f32(dw_);
     const size_t count = patches_.count(), k = patches_.length(), pieces = ceil_div(k, kColumns);
-    parallel_for(threads, count, [&](size_t m) { patches_.gather(x, m, p.patches + m * k); });
+    parallel_for(threads, count, [&](size_t m) { patches_.gather(x, m, patches + m * k); });
     parallel_for(threads, threads_, [&](size_t slot) {
-      float* panels = p.slots + slot * kColumns * count;
+      float* const panels = run.own_floats(slot);
       for (size_t i = slot; i < pieces && !run.cancelled(); i += threads_) {
         const size_t first = i * kColumns, n = std::min(kColumns, k - first);
-        pack_(p.patches + first, k, 1, count, n, panels);
+        pack_(patches + first, k, 1, count, n, panels);
         gemm_({&dy, 1, count, 1, s_.o, panels, count * panel_, panel_, dw + first, k, s_.o, n, nullptr, false});
       }
     });
   }
 
  private:
-  struct Parts {
-    float *patches, *slots;
-  };
-  Parts take(Scratch& s) const {
-    float* patches = s.floats(patches_.count() * patches_.length());
-    return {patches, s.floats(threads_ * kColumns * patches_.count())};
-  }
   ConvShape s_;
   Patches patches_;
   Tensor x_, dy_, dw_;

@@ -45,6 +45,7 @@ class RowConv final : public Kernel {
     take(s);
     return s.used();
   }
+  size_t own_bytes() const override { return (raw_floats() + epilogue_.scratch_floats()) * sizeof(float); }
   void run(const Run& run) const override {
     Scratch scratch(run.scratch());
     const Parts p = take(scratch);
@@ -62,7 +63,7 @@ class RowConv final : public Kernel {
     const size_t pieces = ceil_div(s_.ow, kPixels), items = s_.n * s_.oh * pieces, units = std::min(items, kUnits * static_cast<size_t>(threads_));
     parallel_units(threads_, units, [&](size_t slot, size_t unit) {
       const Part part = part_of(items, units, unit);
-      float* spare = p.slots + slot * slot_floats();
+      float* const spare = run.own_floats(slot);
       const bool direct = !epilogue_.active();
       // Results wait in `spare` for the epilogue until there are enough of them: rows of small images are short.
       size_t first = 0, held = 0;
@@ -89,16 +90,14 @@ class RowConv final : public Kernel {
 
  private:
   struct Parts {
-    float *panels, *padded, *slots;
+    float *panels, *padded;
   };
   // Pixels that wait for the epilogue at most: a piece of a row, or more as long as they stay in the first-level cache.
   size_t room() const { return std::max(std::min(kPixels, s_.ow), kWaiting / s_.o); }
   size_t raw_floats() const { return epilogue_.active() ? round_up(room() * s_.o, 16) : 0; }
-  size_t slot_floats() const { return raw_floats() + round_up(epilogue_.scratch_floats(), 16); }
   Parts take(Scratch& s) const {
     float* panels = s.floats(round_up(s_.o, panel_) * s_.taps() * s_.i);
-    float* padded = s.floats(PaddedImages(s_).floats);
-    return {panels, padded, s.floats(static_cast<size_t>(threads_) * slot_floats())};
+    return {panels, s.floats(PaddedImages(s_).floats)};
   }
 
   ConvShape s_;

@@ -25,45 +25,45 @@ class TapDataGrad final : public Kernel {
         gemm_(CF_PICK(device.isa, gemm)),
         sum_taps_(CF_PICK(device.isa, sum_taps)) {}
   double flops() const override { return s_.flops(); }
-  size_t scratch_bytes() const override {
+  size_t scratch_bytes() const override { return round_up(columns_, panel_) * s_.o * sizeof(float); }
+  size_t own_bytes() const override {
     Scratch s;
-    take(s);
+    own(s);
     return s.used();
   }
   void run(const Run& run) const override {
-    Scratch scratch(run.scratch());
-    const Parts p = take(scratch);
+    float* const panels = reinterpret_cast<float*>(run.scratch());
     const float *dy = run.f32(dy_), *w = run.f32(w_);
     const Epilogue::Bound bound = epilogue_.bind(run);
     // Column tap·I + i of row o; w has i·taps + tap.
     for (size_t j = 0; j < round_up(columns_, panel_); ++j) {
-      float* to = p.panels + j / panel_ * panel_ * s_.o + j % panel_;
+      float* to = panels + j / panel_ * panel_ * s_.o + j % panel_;
       const size_t tap = j / s_.i, i = j % s_.i;
       for (size_t o = 0; o < s_.o; ++o) to[o * panel_] = tap < s_.taps() ? w[(o * s_.i + i) * s_.taps() + tap] : 0;
     }
     // Products of some rows of dy stay near until they are summed; rows that two bands need are multiplied twice.
     parallel_units(threads_, ceil_div(s_.n, images_) * bands_, [&](size_t slot, size_t unit) {
       if (run.cancelled()) return;
-      float* const products = p.products + slot * product_floats();
-      float* const raw = p.slots + slot * slot_floats();
+      Scratch scratch(run.own(slot));
+      const Own mine = own(scratch);
       const size_t image = unit / bands_ * images_, images = std::min(images_, s_.n - image);
       const Part rows = part_of(s_.h, bands_, unit % bands_), down = reaching(rows);
       const size_t height = down.end - down.begin;
       const float* a = dy + (image * s_.oh + down.begin) * s_.ow * s_.o;
-      gemm_({&a, 1, s_.o, s_.o, 1, p.panels, s_.o * panel_, panel_, products, columns_, images * height * s_.ow, columns_, nullptr, false});
+      gemm_({&a, 1, s_.o, s_.o, 1, panels, s_.o * panel_, panel_, mine.products, columns_, images * height * s_.ow, columns_, nullptr, false});
       for (size_t n = 0; n < images; ++n)
         for (size_t y = rows.begin; y < rows.end; ++y)
-          gather(products + n * height * s_.ow * columns_, down, y, p.rows + slot * s_.kh, raw + (n * s_.h + y - rows.begin) * s_.w * s_.i);
+          gather(mine.products + n * height * s_.ow * columns_, down, y, mine.rows, mine.raw + (n * s_.h + y - rows.begin) * s_.w * s_.i);
       const size_t first = (image * s_.h + rows.begin) * s_.w, count = (images - 1) * s_.h + rows.end - rows.begin;
-      epilogue_.apply_flat(bound, first, first + count * s_.w, raw, s_.i, raw + raw_floats());
+      epilogue_.apply_flat(bound, first, first + count * s_.w, mine.raw, s_.i, mine.expr);
     });
   }
 
  private:
   // Pixels of x that a thread works on at once: small images together, large ones in bands of rows.
   static constexpr size_t kPixels = 512;
-  struct Parts {
-    float *panels, *products, *slots;
+  struct Own {
+    float *products, *raw, *expr;
     const float** rows;
   };
   // Rows of dy that reach some rows of x; of whole images all, so that those of several follow each other.
@@ -73,18 +73,15 @@ class TapDataGrad final : public Kernel {
     return {above > s_.kh ? ceil_div(above - s_.kh, s_.stride) : 0, std::min(s_.oh, (rows.end - 1 + s_.padding) / s_.stride + 1)};
   }
   size_t most_rows() const { return ceil_div(s_.h, bands_); }
-  size_t raw_floats() const { return round_up(images_ * most_rows() * s_.w * s_.i, 16); }
-  size_t slot_floats() const { return raw_floats() + round_up(epilogue_.scratch_floats(), 16); }
   size_t product_floats() const {
     const size_t height = bands_ == 1 ? s_.oh : std::min(s_.oh, (most_rows() + s_.kh - 1) / s_.stride + 1);
     return images_ * height * s_.ow * columns_ + panel_;  // sum_taps reads on
   }
-  Parts take(Scratch& s) const {
-    const size_t threads = static_cast<size_t>(threads_);
-    float* panels = s.floats(round_up(columns_, panel_) * s_.o);
-    float* products = s.floats(threads * product_floats());
-    float* slots = s.floats(threads * slot_floats());
-    return {panels, products, slots, reinterpret_cast<const float**>(s.bytes(threads * s_.kh * sizeof(float*)))};
+  Own own(Scratch& s) const {
+    float* const products = s.floats(product_floats());
+    float* const raw = s.floats(images_ * most_rows() * s_.w * s_.i);
+    float* const expr = s.floats(epilogue_.scratch_floats());
+    return {products, raw, expr, reinterpret_cast<const float**>(s.bytes(s_.kh * sizeof(float*)))};
   }
 
   // One row of dx: the sum of the taps that reach it. Products: of the rows `down` of dy.

@@ -38,16 +38,11 @@ class LayerNorm final : public Kernel {
     threads_ = static_cast<double>(x.elements()) < kParallelElements ? 1 : want < units ? want : units;
   }
 
-  size_t scratch_bytes() const override {
-    Scratch s;
-    layout(s);
-    return s.used();
-  }
+  size_t scratch_bytes() const override { return gradient_ ? threads_ * 2 * args_.channels * sizeof(double) : 0; }
+  size_t own_bytes() const override { return gradient_ ? 2 * round_up(args_.channels, 16) * sizeof(float) : 0; }
   double flops() const override { return static_cast<double>(rows_ * args_.channels) * (gradient_ ? 20 : 8); }
 
   void run(const Run& run) const override {
-    Scratch scratch(run.scratch());
-    const Layout l = layout(scratch);
     const size_t c = args_.channels;
     LayerNormArgs a = args_;
     a.x = run.f32(x_), a.gain = run.f32(gain_);
@@ -59,33 +54,24 @@ class LayerNorm final : public Kernel {
       });
       return;
     }
-    for (size_t i = 0; i < threads_ * 2 * c; ++i) l.sums[i] = 0;
+    double* const sums = reinterpret_cast<double*>(run.scratch());
+    for (size_t i = 0; i < threads_ * 2 * c; ++i) sums[i] = 0;
     // Each thread has a part of its own: the sums depend on who adds what.
     parallel_for(static_cast<int>(threads_), threads_, [&](size_t t) {
       const Part part = part_of(rows_, threads_, t, kRows);
       for (size_t at = part.begin; at < part.end && !run.cancelled(); at += kRows)
-        backward_(a, at, std::min(part.end, at + kRows), l.blocks + t * 2 * round_up(c, 16), l.sums + t * 2 * c);
+        backward_(a, at, std::min(part.end, at + kRows), run.own_floats(t), sums + t * 2 * c);
     });
     if (run.cancelled()) return;
     float* results[2] = {run.f32(dgain_), run.f32(dbias_)};
     for (size_t i = 0; i < 2 * c; ++i) {
       double sum = 0;
-      for (size_t t = 0; t < threads_; ++t) sum += l.sums[t * 2 * c + i];
+      for (size_t t = 0; t < threads_; ++t) sum += sums[t * 2 * c + i];
       results[i / c][i % c] = static_cast<float>(sum);
     }
   }
 
  private:
-  struct Layout {
-    float* blocks;
-    double* sums;
-  };
-  Layout layout(Scratch& s) const {
-    if (!gradient_) return {nullptr, nullptr};
-    float* blocks = s.floats(threads_ * 2 * round_up(args_.channels, 16));
-    return {blocks, reinterpret_cast<double*>(s.bytes(threads_ * 2 * args_.channels * sizeof(double)))};
-  }
-
   bool gradient_;
   decltype(&portable::layer_norm_rows) forward_;
   decltype(&portable::layer_norm_grad_rows) backward_;

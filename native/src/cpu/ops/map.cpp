@@ -30,7 +30,7 @@ class Map final : public Kernel {
     plan();
   }
 
-  size_t scratch_bytes() const override { return static_cast<size_t>(threads_) * thread_floats_ * sizeof(float); }
+  size_t own_bytes() const override { return thread_floats_ * sizeof(float); }
   Price price() const override { return price_; }
   double flops() const override { return static_cast<double>(nest_.elements()) * static_cast<double>(expr_.operations); }
 
@@ -39,12 +39,12 @@ class Map final : public Kernel {
     float* out[kMaxExprOutputs];
     for (uint32_t i = 0; i < inputs_; ++i) in[i] = run.f32(tensors_[i]);
     for (uint32_t j = 0; j < outputs_; ++j) out[j] = run.f32(tensors_[inputs_ + j]);
-    float* const scratch = reinterpret_cast<float*>(run.scratch());
-    if (threads_ == 1 || run.beside_others()) return part(in, out, scratch, 0, units_);
+    const auto scratch = [&](size_t slot) { return run.own_floats(slot); };
+    if (threads_ == 1 || run.beside_others()) return part(in, out, scratch(0), 0, units_);
     const uint64_t pieces = std::min<uint64_t>(units_, 8 * static_cast<uint64_t>(threads_));
     parallel_units(threads_, pieces, [&](size_t slot, size_t piece) {
       const Part p = part_of(units_, pieces, piece);
-      part(in, out, scratch + slot * thread_floats_, p.begin, p.end);
+      part(in, out, scratch(slot), p.begin, p.end);
     });
   }
 

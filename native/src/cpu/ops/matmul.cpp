@@ -14,7 +14,9 @@ namespace {
 constexpr size_t kDepth = 256;
 constexpr size_t kRows = 84;     // rows of C in a piece: 14 register tiles of 6 rows, 6 of 14; with kDepth columns of A 84 KB, in the second-level cache
 constexpr size_t kCols = 384;    // columns of C in a piece of a product that packs B piece by piece
-constexpr size_t kSplit = 2048;  // a sum at least this long with too few pieces of C for the threads is itself cut into one part per thread
+// A sum at least kSplit long is itself cut into one part per thread, where there are too few pieces of C for the threads or C has at most kSmall elements:
+// each thread then reads rows of A and B that it mostly made itself, and nobody reads them twice.
+constexpr size_t kSplit = 2048, kSmall = 96 * 128;
 
 struct Matrix {
   Tensor tensor;
@@ -58,42 +60,42 @@ class Matmul final : public Kernel {
     }
     row_pieces_ = ceil_div(s.m, rows_);
     col_pieces_ = ceil_div(s.n, cols_);
-    splits_ = s.k >= kSplit && pieces() < threads_ ? threads_ : 1;
+    splits_ = s.k >= kSplit && (pieces() < threads_ || (!packed_first_ && s.batch * s.m * s.n <= kSmall)) ? threads_ : 1;
     if (splits_ > 1) rows_ = s.m, row_pieces_ = 1, cols_ = s.n, col_pieces_ = 1, packed_first_ = false;
   }
 
   double flops() const override { return 2.0 * static_cast<double>(s_.batch * s_.m * s_.n) * static_cast<double>(s_.k); }
-  size_t scratch_bytes() const override {
+  size_t scratch_bytes() const override { return packed_first_ ? batches_b_ * packed_floats() * sizeof(float) : 0; }
+  size_t own_bytes() const override {
     Scratch s;
-    take(s);
+    own(s);
     return s.used();
   }
 
   void run(const Run& run) const override {
-    Scratch scratch(run.scratch());
-    const Parts p = take(scratch);
     Job job{run.f32(a_.tensor), run.f32(b_.tensor), has_bias_ ? run.f32(bias_) : nullptr, epilogue_.bind(run)};
     const int threads = static_cast<int>(threads_);
     if (packed_first_) {
+      float* const packed = reinterpret_cast<float*>(run.scratch());
       const size_t panels = ceil_div(s_.n, panel_);
       parallel_for(threads, batches_b_ * panels, [&](size_t i) {
         const size_t batch = i / panels, j = i % panels * panel_;
-        pack_(job.b + batch * b_.batch + j * b_.col, b_.row, b_.col, s_.k, std::min(panel_, s_.n - j), p.panels + batch * packed_floats() + j * s_.k);
+        pack_(job.b + batch * b_.batch + j * b_.col, b_.row, b_.col, s_.k, std::min(panel_, s_.n - j), packed + batch * packed_floats() + j * s_.k);
       });
-      job.b = p.panels;
+      job.b = packed;
     }
-    if (splits_ > 1) return run_split(run, job, p);
+    if (splits_ > 1) return run_split(run, job);
     const size_t items = s_.batch * row_pieces_ * col_pieces_;
     parallel_units(threads, items, [&](size_t slot, size_t item) {
       if (run.cancelled()) return;
-      float* spare = p.slots + slot * slot_floats();
+      const Own mine = own(run, slot);
       const size_t batch = item / (row_pieces_ * col_pieces_);
       const Part rows = part_of(s_.m, row_pieces_, item / col_pieces_ % row_pieces_), cols = part_of(s_.n, col_pieces_, item % col_pieces_, panel_);
       const bool direct = !epilogue_.active();
-      float* c = direct ? job.bound.out[0] + batch * result_batch() + rows.begin * epilogue_.result_pixel() + cols.begin : spare;
+      float* c = direct ? job.bound.out[0] + batch * result_batch() + rows.begin * epilogue_.result_pixel() + cols.begin : mine.raw;
       const size_t ldc = direct ? epilogue_.result_pixel() : cols.end - cols.begin;
-      product(job, batch, rows, cols, {0, s_.k}, c, ldc, job.bias, spare + raw_floats() + epilogue_floats());
-      if (!direct) epilogue_.apply(job.bound, batch, 0, rows.begin, rows.end - rows.begin, cols.begin, cols.end - cols.begin, c, ldc, spare + raw_floats());
+      product(job, batch, rows, cols, {0, s_.k}, c, ldc, job.bias, mine.pass);
+      if (!direct) epilogue_.apply(job.bound, batch, 0, rows.begin, rows.end - rows.begin, cols.begin, cols.end - cols.begin, c, ldc, mine.epilogue);
     });
   }
 
@@ -102,18 +104,19 @@ class Matmul final : public Kernel {
     const float *a, *b, *bias;
     Epilogue::Bound bound;
   };
-  struct Parts {
-    float *panels, *slots;
+  struct Own {
+    float *raw, *epilogue, *pass;
   };
   size_t packed_floats() const { return round_up(s_.n, panel_) * s_.k; }
   size_t result_batch() const { return s_.batch == 1 ? 0 : epilogue_.result().strides[0]; }
-  size_t raw_floats() const { return splits_ > 1 ? round_up(s_.batch * s_.m * s_.n, 16) : epilogue_.active() ? round_up(rows_ * cols_, 16) : 0; }
-  size_t epilogue_floats() const { return round_up(epilogue_.scratch_floats(), 16); }
-  size_t pass_floats() const { return packed_first_ ? 0 : depth_ * round_up(cols_, panel_); }
-  size_t slot_floats() const { return raw_floats() + epilogue_floats() + pass_floats(); }
-  Parts take(Scratch& s) const {
-    float* panels = s.floats(packed_first_ ? batches_b_ * packed_floats() : 0);
-    return {panels, s.floats(threads_ * slot_floats())};
+  Own own(Scratch& s) const {
+    float* const raw = s.floats(splits_ > 1 ? s_.batch * s_.m * s_.n : epilogue_.active() ? rows_ * cols_ : 0);
+    float* const epilogue = s.floats(epilogue_.scratch_floats());
+    return {raw, epilogue, s.floats(packed_first_ ? 0 : depth_ * round_up(cols_, panel_))};
+  }
+  Own own(const Run& run, size_t slot) const {
+    Scratch s(run.own(slot));
+    return own(s);
   }
 
   // C[rows, cols] = A[rows, depth]·B[depth, cols] (+ bias), in passes of at most depth_; `pass` has room for one of B.
@@ -134,21 +137,22 @@ class Matmul final : public Kernel {
   }
 
   // Each thread sums a part of k over all of C; the parts are then added in order.
-  void run_split(const Run& run, const Job& job, const Parts& p) const {
+  void run_split(const Run& run, const Job& job) const {
     const int threads = static_cast<int>(threads_);
     parallel_for(threads, splits_, [&](size_t slot) {
-      float* c = p.slots + slot * slot_floats();
+      const Own mine = own(run, slot);
       const Part depth = part_of(s_.k, splits_, slot);
       for (size_t batch = 0; batch < s_.batch && !run.cancelled(); ++batch)
-        product(job, batch, {0, s_.m}, {0, s_.n}, depth, c + batch * s_.m * s_.n, s_.n, slot == 0 ? job.bias : nullptr,
-                c + raw_floats() + epilogue_floats());
+        product(job, batch, {0, s_.m}, {0, s_.n}, depth, mine.raw + batch * s_.m * s_.n, s_.n, slot == 0 ? job.bias : nullptr, mine.pass);
     });
     parallel_for(threads, threads_, [&](size_t slot) {
       const Part part = part_of(s_.batch * s_.m, threads_, slot);
-      float* sum = p.slots;
-      for (size_t i = part.begin * s_.n; i < part.end * s_.n; ++i)
-        for (size_t other = 1; other < splits_; ++other) sum[i] += p.slots[other * slot_floats() + i];
-      epilogue_.apply_flat(job.bound, part.begin, part.end, sum + part.begin * s_.n, s_.n, p.slots + slot * slot_floats() + raw_floats());
+      float* const sum = own(run, 0).raw;
+      for (size_t other = 1; other < splits_; ++other) {
+        const float* const from = own(run, other).raw;
+        for (size_t i = part.begin * s_.n; i < part.end * s_.n; ++i) sum[i] += from[i];
+      }
+      epilogue_.apply_flat(job.bound, part.begin, part.end, sum + part.begin * s_.n, s_.n, own(run, slot).epilogue);
     });
   }
 

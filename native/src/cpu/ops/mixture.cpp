@@ -20,6 +20,7 @@ class MixtureKernel : public Kernel {
     layout(s);
     return s.used();
   }
+  size_t own_bytes() const override { return shape_.scratch_floats() * sizeof(float); }
 
  protected:
   MixtureKernel(const Operands& o, const Device& device) {
@@ -38,15 +39,12 @@ class MixtureKernel : public Kernel {
   std::vector<size_t> parameter_dims() const { return {shape_.images, shape_.pixels, shape_.channels * shape_.groups()}; }
 
   struct Layout {
-    float* tiles;      ///< thread by thread
     double* logdet;    ///< tile by tile
     double* drescale;  ///< thread by thread
   };
-  size_t thread_floats() const { return round_up(shape_.scratch_floats(), 16); }
   Layout layout(Scratch& s) const {
     Layout l;
     const size_t threads = static_cast<size_t>(threads_);
-    l.tiles = s.floats(threads * thread_floats());
     l.logdet = reinterpret_cast<double*>(s.bytes(shape_.tiles() * sizeof(double)));
     l.drescale = reinterpret_cast<double*>(s.bytes(threads * shape_.channels * sizeof(double)));
     return l;
@@ -62,12 +60,12 @@ class MixtureKernel : public Kernel {
 
   /// f(begin, end, scratch, thread) over all tiles, in runs short enough for prompt cancelling.
   template <class F>
-  void for_tiles(const Run& run, const Layout& l, F&& f) const {
+  void for_tiles(const Run& run, F&& f) const {
     const size_t threads = static_cast<size_t>(threads_);
     parallel_for(threads_, threads, [&](size_t t) {
       const Part part = part_of(shape_.tiles(), threads, t);
       for (size_t at = part.begin; at < part.end && !run.cancelled(); at += kPoll)
-        f(at, at + kPoll < part.end ? at + kPoll : part.end, l.tiles + t * thread_floats(), t);
+        f(at, at + kPoll < part.end ? at + kPoll : part.end, run.own_floats(t), t);
     });
   }
 
@@ -99,7 +97,7 @@ class Mixture final : public MixtureKernel {
     const Layout l = layout(scratch);
     MixtureArgs a = args(run, l);
     a.y = run.f32(y_);
-    for_tiles(run, l, [&](size_t begin, size_t end, float* tile, size_t) { tiles_(a, begin, end, tile); });
+    for_tiles(run, [&](size_t begin, size_t end, float* tile, size_t) { tiles_(a, begin, end, tile); });
     if (!run.cancelled()) sum_logdet(l, run.f32(logdet_));
   }
   double flops() const override { return flops_ * terms(); }
@@ -128,7 +126,7 @@ class MixtureGrad final : public MixtureKernel {
     a.dy = run.f32(dy_), a.dlogdet = run.f32(dlogdet_), a.y = run.f32(dx_), a.dp = run.f32(dp_);
     const size_t c = shape_.channels, threads = static_cast<size_t>(threads_);
     for (size_t i = 0; i < threads * c; ++i) l.drescale[i] = 0;
-    for_tiles(run, l, [&](size_t begin, size_t end, float* tile, size_t t) { tiles_(a, begin, end, tile, l.drescale + t * c); });
+    for_tiles(run, [&](size_t begin, size_t end, float* tile, size_t t) { tiles_(a, begin, end, tile, l.drescale + t * c); });
     if (run.cancelled()) return;
     float* out = run.f32(drescale_);
     for (size_t i = 0; i < c; ++i) {

@@ -13,12 +13,12 @@ void Reduce::run(const Run& run) const {
   for (uint32_t i = 0; i < inputs_; ++i) in[i] = run.f32(tensors_[i]);
   float* const out = run.f32(tensors_[inputs_]);
   double* const partials = reinterpret_cast<double*>(run.scratch());
-  float* const scratch = reinterpret_cast<float*>(partials + partial_doubles());
+  const auto scratch = [&](int slot) { return run.own_floats(static_cast<size_t>(slot)); };
   if (threads_ == 1 || run.beside_others()) {
-    for (int t = 0; t < threads_; ++t) part(in, out, scratch, partials, t);
+    for (int t = 0; t < threads_; ++t) part(in, out, scratch(0), partials, t);
   } else {
 #pragma omp parallel for num_threads(threads_) schedule(static, 1)
-    for (int t = 0; t < threads_; ++t) part(in, out, scratch + static_cast<size_t>(t) * thread_floats(), partials, t);
+    for (int t = 0; t < threads_; ++t) part(in, out, scratch(t), partials, t);
   }
   if (plan_ == Plan::rows) join_rows(out, partials);
   if (plan_ == Plan::columns) join_columns(out, partials);

@@ -12,7 +12,8 @@ namespace cf::cpu {
 class Reduce final : public Kernel {
  public:
   Reduce(const Program& p, const Instr& instr, const Device& device);
-  size_t scratch_bytes() const override { return static_cast<size_t>(threads_) * thread_floats() * 4 + partial_doubles() * 8; }
+  size_t scratch_bytes() const override { return partial_doubles() * sizeof(double); }
+  size_t own_bytes() const override { return thread_floats() * sizeof(float); }
   Price price() const override { return price_; }
   double flops() const override { return static_cast<double>(elements_) * static_cast<double>(1 + expr_.operations); }
   void run(const Run& run) const override;

@@ -37,15 +37,19 @@ class WinogradConv final : public Kernel {
         gemm_(CF_PICK(device.isa, gemm)),
         split_(plan_.split ? CF_PICK(device.isa, split_products) : nullptr) {}
 
-  size_t scratch_bytes() const override { return layout(nullptr).bytes; }
+  size_t scratch_bytes() const override { return plan_.shared ? v_floats() * sizeof(float) : 0; }
+  size_t own_bytes() const override {
+    Scratch s;
+    own(s);
+    return s.used();
+  }
   double flops() const override { return 18.0 * static_cast<double>(g_.all_pixels() * g_.channels) * static_cast<double>(from_); }
 
   void run(const Run& run) const override {
-    const Layout scratch = layout(run.scratch());
     const Job job{run.f32(x_), run.f32(u_), has_bias_ ? run.f32(bias_) : nullptr, epilogue_.bind(run)};
     const size_t out_blocks = ceil_div(g_.channels, plan_.out_block);
     if (plan_.shared) {
-      float* v = scratch.v;
+      float* const v = reinterpret_cast<float*>(run.scratch());
       for (size_t t0 = 0; t0 < tiles_ && !run.cancelled(); t0 += plan_.tile_block) {
         const size_t t1 = std::min(tiles_, t0 + plan_.tile_block);
         parallel_for(static_cast<int>(threads_), threads_, [&](size_t slot) {
@@ -53,7 +57,7 @@ class WinogradConv final : public Kernel {
           transform(job, t0 + part.begin, t0 + part.end, v + part.begin * v_row_);
         });
         parallel_for(static_cast<int>(threads_), threads_, [&](size_t slot) {
-          for (size_t b = slot; b < out_blocks && !run.cancelled(); b += threads_) product(job, t0, t1, b, v, scratch.slot(slot));
+          for (size_t b = slot; b < out_blocks && !run.cancelled(); b += threads_) product(job, t0, t1, b, v, own(run, slot));
         });
       }
       return;
@@ -61,10 +65,10 @@ class WinogradConv final : public Kernel {
     const size_t blocks = block_count();
     parallel_units(static_cast<int>(threads_), blocks, [&](size_t slot, size_t k) {
       if (run.cancelled()) return;
-      float* v = scratch.v + slot * 36 * v_k_;
+      const Own mine = own(run, slot);
       const Part part = part_of(tiles_, blocks, k);
-      transform(job, part.begin, part.end, v);
-      for (size_t b = 0; b < out_blocks; ++b) product(job, part.begin, part.end, b, v, scratch.slot(slot));
+      transform(job, part.begin, part.end, mine.v);
+      for (size_t b = 0; b < out_blocks; ++b) product(job, part.begin, part.end, b, mine.v, mine);
     });
   }
 
@@ -73,31 +77,22 @@ class WinogradConv final : public Kernel {
     const float *x, *u, *bias;
     Epilogue::Bound bound;
   };
-  struct Slot {
-    float *m, *raw, *expr;
+  struct Own {
+    float *v, *m, *raw, *expr;  ///< v: where threads do not share it
     char* parts;
   };
-  struct Layout {
-    float *v, *slots;
-    size_t m, raw, expr, each, bytes;
-    Slot slot(size_t i) const {
-      float* const first = slots + i * each;
-      return {first, first + m, first + m + raw, reinterpret_cast<char*>(first + m + raw + expr)};
-    }
-  };
-
-  Layout layout(char* base) const {
-    Scratch s(base);
-    Layout l{};
-    l.v = s.floats((plan_.shared ? 1 : threads_) * 36 * v_k_);
-    l.m = 36 * m_k_;
-    l.raw = epilogue_.active() ? round_up(4 * 4 * tiles_across_ * std::min(plan_.out_block, g_.channels), 16) : 0;
-    l.expr = round_up(epilogue_.scratch_floats(), 16);
-    l.each = l.m + l.raw + l.expr + (split_ ? split_products_bytes(plan_.tile_block, from_) / sizeof(float) : 0);
-    l.slots = s.floats(threads_ * l.each);
-    l.bytes = s.used();
-    return l;
+  Own own(Scratch& s) const {
+    float* const v = plan_.shared ? nullptr : s.floats(v_floats());
+    float* const m = s.floats(36 * m_k_);
+    float* const raw = s.floats(epilogue_.active() ? 4 * 4 * tiles_across_ * std::min(plan_.out_block, g_.channels) : 0);
+    float* const expr = s.floats(epilogue_.scratch_floats());
+    return {v, m, raw, expr, s.bytes(split_ ? split_products_bytes(plan_.tile_block, from_) : 0)};
   }
+  Own own(const Run& run, size_t slot) const {
+    Scratch s(run.own(slot));
+    return own(s);
+  }
+  size_t v_floats() const { return 36 * v_k_; }
 
   // Blocks of at most tile_block tiles, as many as share out evenly between the threads.
   size_t block_count() const { return std::min(tiles_, round_up(ceil_div(tiles_, plan_.tile_block), threads_)); }
@@ -123,17 +118,17 @@ class WinogradConv final : public Kernel {
     }
   }
 
-  void product(const Job& job, size_t t0, size_t t1, size_t block, const float* v, const Slot& slot) const {
+  void product(const Job& job, size_t t0, size_t t1, size_t block, const float* v, const Own& mine) const {
     const size_t o0 = block * plan_.out_block, channels = std::min(plan_.out_block, g_.channels - o0);
     const size_t u_panel = round_up(from_, 16) * panel_, u_k = round_up(from_, 16) * round_up(g_.channels, 32);
     const float* const u = job.u + o0 / panel_ * u_panel;
     if (split_) {
       const char* const parts = parts_ ? reinterpret_cast<const char*>(job.u) : nullptr;
-      split_({36, t1 - t0, from_, ceil_div(channels, 32), v, v_k_, v_row_, u, u_k, u_panel, parts, o0 / 32, ceil_div(g_.channels, 32), slot.m, m_k_, m_row_}, slot.parts);
+      split_({36, t1 - t0, from_, ceil_div(channels, 32), v, v_k_, v_row_, u, u_k, u_panel, parts, o0 / 32, ceil_div(g_.channels, 32), mine.m, m_k_, m_row_}, mine.parts);
     } else {
       for (size_t k = 0; k < 36; ++k) {
         const float* a = v + k * v_k_;
-        gemm_({&a, 1, from_, v_row_, 1, u + k * u_k, u_panel, panel_, slot.m + k * m_k_, m_row_, t1 - t0, round_up(channels, panel_), nullptr, false});
+        gemm_({&a, 1, from_, v_row_, 1, u + k * u_k, u_panel, panel_, mine.m + k * m_k_, m_row_, t1 - t0, round_up(channels, panel_), nullptr, false});
       }
     }
     const float* bias = job.bias ? job.bias + o0 : nullptr;
@@ -143,13 +138,13 @@ class WinogradConv final : public Kernel {
       const Place p = place(t);
       const size_t count = std::min(t1 - t, tiles_across_ - p.across), y = p.down * 4, x = p.across * 4;
       const size_t rows = std::min<size_t>(4, h - y), pixels = std::min(4 * count, w - x);
-      float* to = epilogue_.active() ? slot.raw : job.bound.out[0] + ((p.image * h + y) * w + x) * epilogue_.result_pixel() + o0;
+      float* to = epilogue_.active() ? mine.raw : job.bound.out[0] + ((p.image * h + y) * w + x) * epilogue_.result_pixel() + o0;
       const size_t pixel = epilogue_.active() ? channels : epilogue_.result_pixel(), row = epilogue_.active() ? pixels * pixel : w * pixel;
       for (size_t i = 0; i < count; ++i) {
         const WinogradTile tile{row, pixel, 0, static_cast<int>(rows), 0, static_cast<int>(std::min<size_t>(4, pixels - 4 * i))};
-        output_(slot.m + (t - t0 + i) * m_row_, m_k_, channels, bias, to + 4 * i * pixel, tile);
+        output_(mine.m + (t - t0 + i) * m_row_, m_k_, channels, bias, to + 4 * i * pixel, tile);
       }
-      if (epilogue_.active()) epilogue_.apply_rows(job.bound, p.image, y, rows, x, pixels, o0, channels, to, pixel, row, slot.expr);
+      if (epilogue_.active()) epilogue_.apply_rows(job.bound, p.image, y, rows, x, pixels, o0, channels, to, pixel, row, mine.expr);
       t += count;
     }
   }

@@ -51,19 +51,15 @@ class WinogradWeightGrad final : public Kernel {
         back_(CF_PICK(device.isa, winograd_weights_adjoint)),
         gemm_(CF_PICK(device.isa, gemm)) {}
 
-  size_t scratch_bytes() const override {
-    Scratch s;
-    for (int slot = 0; slot < (apart_ ? threads_ : 1); ++slot) take(s);
-    return s.used();
-  }
+  size_t scratch_bytes() const override { return apart_ ? 0 : part_bytes(); }
+  size_t own_bytes() const override { return apart_ ? part_bytes() : 0; }
   double flops() const override { return s_.flops(); }
 
   void run(const Run& run) const override {
-    Scratch scratch(run.scratch());
     const float *x = run.f32(x_), *dy = run.f32(dy_);
     float* dw = run.f32(dw_);
-    if (apart_) return run_apart(run, scratch, x, dy, dw);
-    const Parts p = take(scratch);
+    if (apart_) return run_apart(run, x, dy, dw);
+    const Parts p = parts_at(run.scratch());
     for (size_t c = 0; c < chunks_ && !run.cancelled(); ++c) {
       const Part part = part_of(tiles_, chunks_, c);
       const size_t count = part.end - part.begin;
@@ -103,16 +99,10 @@ class WinogradWeightGrad final : public Kernel {
     constexpr size_t kBytes = 5u << 18, kFewest = 32;
     return threads > 1 && 36 * sizeof(float) * s.i * s.o <= kBytes && tiles >= kFewest * threads;
   }
-  void run_apart(const Run& run, Scratch& scratch, const float* x, const float* dy, float* dw) const {
+  void run_apart(const Run& run, const float* x, const float* dy, float* dw) const {
     const size_t threads = static_cast<size_t>(threads_);
-    const Parts first = take(scratch);
-    // Every thread's part of the scratch looks like the first one's.
-    const auto part = [&](size_t slot) {
-      const size_t at = slot * scratch.used() / sizeof(float);
-      return Parts{first.v + at, first.z + at, first.m + at};
-    };
     parallel_for(threads_, threads, [&](size_t slot) {
-      const Parts p = part(slot);
+      const Parts p = parts_at(run.own(slot));
       const Part tiles = part_of(tiles_, threads, slot);
       for (size_t c = 0; c < chunks_ && !run.cancelled(); ++c) {
         const Part own = part_of(tiles.end - tiles.begin, chunks_, c);
@@ -121,15 +111,18 @@ class WinogradWeightGrad final : public Kernel {
         for (size_t i = 0; i < 36 * pieces_; ++i) product(p, p.m + i / 36 * 36 * m_k_, i / 36, i % 36, count, c > 0);
       }
     });
+    const Parts first = parts_at(run.own(0));
     parallel_for(threads_, s_.o, [&](size_t o) {
       for (size_t ib = 0; ib < in_blocks_; ++ib) {
         const size_t piece = (o / piece_.out * in_blocks_ + ib) * 36 * m_k_, row = o % piece_.out * m_row_;
-        for (size_t slot = 1; slot < threads; ++slot)
+        for (size_t slot = 1; slot < threads; ++slot) {
+          const Parts other = parts_at(run.own(slot));
           for (size_t k = 0; k < 36; ++k) {
-            const float* const from = part(slot).m + piece + k * m_k_ + row;
+            const float* const from = other.m + piece + k * m_k_ + row;
             float* const to = first.m + piece + k * m_k_ + row;
             for (size_t i = 0; i < piece_.in; ++i) to[i] += from[i];
           }
+        }
         finish(first.m + piece, o, ib, dw);
       }
     });
@@ -142,6 +135,16 @@ class WinogradWeightGrad final : public Kernel {
     float* v = s.floats(36 * v_k_);
     float* z = s.floats(36 * z_k_);
     return {v, z, s.floats((keeps_all() ? pieces_ : static_cast<size_t>(threads_)) * 36 * m_k_)};
+  }
+
+  Parts parts_at(char* memory) const {
+    Scratch s(memory);
+    return take(s);
+  }
+  size_t part_bytes() const {
+    Scratch s;
+    take(s);
+    return s.used();
   }
 
   // Tiles that work on one dU.
