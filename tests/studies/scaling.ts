@@ -5,6 +5,7 @@
 import { type CoopFlowConfigInput, parseConfig } from "../../src/coopflow/config.ts";
 import { presets } from "../../src/coopflow/presets.ts";
 import { type Measurable, MeasuredModel } from "../../src/cli/measured.ts";
+import { measurePeaks } from "../../src/cli/profile/peaks.ts";
 import { median, textTable } from "../../src/cli/text_table.ts";
 import { SPIN_COUNT } from "../../src/runtime/library.ts";
 import { logSlope } from "../support/log_slope.ts";
@@ -117,8 +118,15 @@ async function measureAxis({ name, program, sizes, config }: Axis) {
   return { axis: name, program, points, slope, passed: slope >= SLOPE[0] && slope <= SLOPE[1] };
 }
 
+/** How much faster two threads multiply matrices that lie in the caches than one does: what the machine itself allows. */
+async function productSpeedUp(): Promise<number> {
+  const { gemm, gemmOneThread } = await measurePeaks({}, { threads: 2 });
+  return gemm / gemmOneThread;
+}
+
 async function measureThreads() {
   const results = [];
+  const products = [await productSpeedUp()];
   for (const [name, config] of THREADS) {
     const [one, two] = await opened(
       [1, 2].map((threads) => ({ config, threads })),
@@ -127,8 +135,9 @@ async function measureThreads() {
     // Neighbours in time are compared, because the speed of a shared machine drifts.
     const speedUp = median(one.slice(0, two.length).map((seconds, round) => seconds / two[round]!));
     results.push({ name, seconds: [median(one), median(two)], speedUp, passed: speedUp >= SPEED_UP });
+    products.push(await productSpeedUp());
   }
-  return results;
+  return { results, products };
 }
 
 const verdict = (passed: boolean): string => passed ? "pass" : "FAIL";
@@ -164,14 +173,16 @@ export async function main(args: readonly string[]): Promise<number> {
         `(${SLOPE[0]} to ${SLOPE[1]}: ${verdict(result.passed)})\n`,
     );
   }
-  const threads = wanted("threads") ? await measureThreads() : [];
-  if (threads.length > 0) {
-    const rows = threads.map(({ name, seconds, speedUp, passed }) => [
+  const threads = wanted("threads") ? await measureThreads() : undefined;
+  if (threads) {
+    const rows = threads.results.map(({ name, seconds, speedUp, passed }) => [
       name,
       ...seconds.map((value) => value.toPrecision(4)),
       `${speedUp.toFixed(2)}× (≥ ${SPEED_UP}: ${verdict(passed)})`,
     ]);
     for (const line of textTable(["an iteration", "1 thread, s", "2 threads, s", ""], rows)) console.log(line);
+    const between = threads.products.map((value) => `${value.toFixed(2)}×`).join(", ");
+    console.log(`matrix products in the caches, before, between and after: ${between}`);
   }
   if (file !== undefined) {
     const date = new Date().toISOString().slice(0, 10);
