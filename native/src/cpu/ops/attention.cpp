@@ -86,9 +86,7 @@ class Attention final : public Kernel {
       a.dropout.loop = level_ ? run.loop(level_ - 1) : 0;
       a.kept = run.u32(kept_);
     }
-    split_.each(shape_, run, [&](size_t t, size_t item, size_t, Part range) {
-      queries_(a, item, range.begin, range.end, run.own_floats(t));
-    });
+    split_.each(shape_, run, [&](size_t t, size_t item, size_t, Part range) { queries_(a, item, range.begin, range.end, run.own_floats(t)); });
   }
 
  private:

@@ -39,8 +39,7 @@ class OnednnConv final : public Kernel {
     parallel_for(static_cast<int>(threads_), threads_, [&](size_t slot) {
       const Part part = part_of(pixels, threads_, slot);
       if (run.cancelled()) return;
-      epilogue_.apply_flat(bound, part.begin, part.end, to + part.begin * g.channels, g.channels,
-                            run.own_floats(slot));
+      epilogue_.apply_flat(bound, part.begin, part.end, to + part.begin * g.channels, g.channels, run.own_floats(slot));
     });
   }
 
