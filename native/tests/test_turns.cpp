@@ -141,7 +141,7 @@ void putting_off() {
   std::vector<Turn> turns = w.plan();
   CHECK(order(turns) == (List{1, 0, 2, 3, 4, 5, 6, 7, 8}) && turns[1].end == 3 && turns[4].end == 5 && turns[6].end == 9);
   // Where they are not, who isn't needed waits on.
-  for (Price& p : w.prices) p.ns /= 4;
+  for (Price& p : w.prices) p.ns /= 8;
   turns = w.plan();
   CHECK(order(turns) == (List{1, 0, 3, 2, 4, 5, 6, 7, 8}) && turns[1].end == 2);
 }

@@ -19,7 +19,7 @@ export interface DeviceOptions {
   readonly device?: DeviceName;
   /** Default: float32, exact; `tf32` and `bf16` need a GPU; `auto` takes what is fastest. */
   readonly precision?: Precision;
-  /** OpenMP threads; 0 = one per physical core. */
+  /** Threads; 0 = one per physical core. */
   readonly threads?: number;
   /** Forces an instruction set (otherwise the best, or what `COOPFLOW_ISA` says). */
   readonly isa?: Isa;

@@ -59,10 +59,10 @@ let opened: Native | undefined;
 export function native(): Native {
   if (opened) return opened;
   const path = libraryPath();
-  // libgomp reads this once, when it is loaded. Its default has waiting threads spin for milliseconds, which on a busy machine takes the very
-  // core that the awaited thread needs: a step then takes a hundred times as long.
+  // libgomp, whose threads oneDNN uses for direct convolutions, reads this once, when it is loaded. By default waiting threads spin for milliseconds, which on a
+  // busy machine takes the very core that the awaited thread needs: a step then takes a hundred times as long.
   if (Deno.env.get("GOMP_SPINCOUNT") === undefined && Deno.env.get("OMP_WAIT_POLICY") === undefined) {
-    Deno.env.set("GOMP_SPINCOUNT", SPIN_COUNT);
+    Deno.env.set("GOMP_SPINCOUNT", "2000"); // about 50 µs
   }
   let found: number;
   let symbols: Native | undefined;
@@ -91,8 +91,6 @@ export function native(): Native {
   return symbols;
 }
 
-/** About 50 µs: longer than the gaps between instructions, shorter than a time slice. */
-export const SPIN_COUNT = "2000";
 const ERROR_BYTES = 4 + 32 + 512;
 
 /** Room for one cf_error. */

@@ -7,12 +7,7 @@ import { presets } from "../../src/coopflow/presets.ts";
 import { type Measurable, MeasuredModel } from "../../src/cli/measured.ts";
 import { measurePeaks } from "../../src/cli/profile/peaks.ts";
 import { median, textTable } from "../../src/cli/text_table.ts";
-import { SPIN_COUNT } from "../../src/runtime/library.ts";
 import { logSlope } from "../support/log_slope.ts";
-
-// Many models are open here, of which one runs at a time. libgomp counts the threads of all of them and has them sleep at once where they should wait for a moment.
-Deno.env.set("OMP_WAIT_POLICY", "active");
-Deno.env.set("GOMP_SPINCOUNT", SPIN_COUNT);
 
 /** How often everything is run, and the seconds after which a program has been run often enough. */
 const ROUNDS = 5;

@@ -1,7 +1,5 @@
 #include "cpu/backend.h"
 
-#include <omp.h>
-
 #include <cstdlib>
 #include <cstring>
 
@@ -17,10 +15,6 @@ class CpuBackend final : public Backend {
   explicit CpuBackend(const Device& device) : device_(device) {}
 
   Info info() const override { return {"cpu", std::string(isa_name(device_.isa)) + ", " + std::to_string(device_.threads) + " threads", device_.threads, isa_name(device_.isa), device_.winograd, 0}; }
-  void enter_worker() noexcept override {
-    omp_set_dynamic(0);
-    omp_set_num_threads(device_.threads);
-  }
   char* allocate(uint64_t bytes, const std::string& what) override { return cpu::allocate(bytes, what); }
   void release(char* p) noexcept override { std::free(p); }
   void zero(char* p, uint64_t bytes) override { std::memset(p, 0, bytes); }

@@ -1,7 +1,5 @@
 #include "cpu/device.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -142,20 +140,14 @@ Device make_device(int threads, int isa, bool winograd) {
               "the instruction set " + wanted + (known ? " is not available" : " is unknown") + ": this machine has " + names);
 }
 
-void flush_denormals(int threads) {
-#pragma omp parallel num_threads(threads)
-  {
+void flush_denormals() noexcept {
 #if defined(CF_X86)
-    _mm_setcsr(_mm_getcsr() | 0x8040);  // flush to zero, denormals are zero
+  _mm_setcsr(_mm_getcsr() | 0x8040);  // flush to zero, denormals are zero
 #elif defined(__aarch64__)
-    uint64_t fpcr;
-    asm volatile("mrs %0, fpcr" : "=r"(fpcr));
-    asm volatile("msr fpcr, %0" : : "r"(fpcr | (1ull << 24)));
+  uint64_t fpcr;
+  asm volatile("mrs %0, fpcr" : "=r"(fpcr));
+  asm volatile("msr fpcr, %0" : : "r"(fpcr | (1ull << 24)));
 #endif
-  }
 }
-
-TeamSize::TeamSize(int threads) : before_(omp_get_max_threads()) { omp_set_num_threads(threads); }
-TeamSize::~TeamSize() { omp_set_num_threads(before_); }
 
 }  // namespace cf::cpu

@@ -17,19 +17,7 @@ int physical_cores();
 /// threads 0 = physical_cores(); isa −1 = COOPFLOW_ISA where set, else the best. Throws Error{invalid_argument | unsupported}.
 Device make_device(int threads, int isa, bool winograd);
 
-/// Denormals to zero in every thread of the calling thread's OpenMP team: they cost a hundred times a normal operation and carry nothing here.
-void flush_denormals(int threads);
-
-/// The OpenMP team size seen by the calling thread, for as long as this lives. oneDNN asks for it when a primitive is created.
-class TeamSize {
- public:
-  explicit TeamSize(int threads);
-  ~TeamSize();
-  TeamSize(const TeamSize&) = delete;
-  TeamSize& operator=(const TeamSize&) = delete;
-
- private:
-  int before_;
-};
+/// Denormals to zero in the calling thread: they cost a hundred times a normal operation and carry nothing here.
+void flush_denormals() noexcept;
 
 }  // namespace cf::cpu

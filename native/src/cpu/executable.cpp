@@ -29,7 +29,6 @@ class CpuExecutable final : public Executable {
  public:
   CpuExecutable(const Program& program, const Device& device)
       : names_(program.names), commit_(program.commit), threads_(device.threads), ended_(program.instrs.size()) {
-    const TeamSize team(device.threads);
     watches = true;
     std::vector<Price> prices;
     for (const Instr& instr : program.instrs) {
@@ -58,11 +57,15 @@ class CpuExecutable final : public Executable {
   }
 
   void propose(const Invocation& call) override {
-    flush_denormals(threads_);
+    const Team::Running running(threads_);
+    flush_denormals();
     done_ = 0;
     Walk(*this, call, &call.cancel).range(0, commit_);
   }
-  void commit(const Invocation& call) override { Walk(*this, call, nullptr).range(commit_, static_cast<uint32_t>(steps_.size())); }
+  void commit(const Invocation& call) override {
+    const Team::Running running(threads_);
+    Walk(*this, call, nullptr).range(commit_, static_cast<uint32_t>(steps_.size()));
+  }
 
  private:
   /// Goes through the turns, repeats as nested ranges. Who is measured or watched runs by itself, in the program's order.
@@ -105,8 +108,7 @@ class CpuExecutable final : public Executable {
       std::atomic<uint32_t> next{begin};
       std::exception_ptr error;
       std::mutex lock;
-#pragma omp parallel for num_threads(e_.threads_) schedule(static, 1)
-      for (int slot = 0; slot < e_.threads_; ++slot) {
+      on_team(e_.threads_, [&](int slot) {
         ScratchMemory scratch = e_.scratch(call_.scratch);
         scratch.shared += static_cast<size_t>(slot) * e_.member_scratch_, scratch.own += static_cast<size_t>(slot) * scratch.own_step;
         const cpu::Run run(call_.base.data(), loops_.data(), scratch, cancel_, true);
@@ -124,7 +126,7 @@ class CpuExecutable final : public Executable {
           }
           e_.ended_[k].store(region, std::memory_order_release);
         }
-      }
+      });
       if (error) std::rethrow_exception(error);
     }
 

@@ -71,7 +71,7 @@ struct Price {
 class Kernel {
  public:
   virtual ~Kernel() = default;
-  /// Uses exactly Device::threads OpenMP threads (fewer where there is little to do, one beside others). Results depend on shapes and thread count only
+  /// Uses Device::threads threads of the calling one's team (fewer where there is little to do, one beside others). Results depend on shapes and thread count only
   /// (bit-identical reruns): what is summed is split so, and only work whose results do not depend on who does it goes to whoever is free.
   virtual void run(const Run& run) const = 0;
   /// Scratch the kernel needs for all of its threads together.

@@ -1,5 +1,7 @@
 #include "cpu/onednn.h"
 
+#include <omp.h>
+
 #include <oneapi/dnnl/dnnl.hpp>
 #include <string>
 #include <vector>
@@ -24,6 +26,24 @@ dnnl::primitive_attr user_scratchpad() {
 }
 
 size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+/// The OpenMP team seen by the calling thread, for as long as this lives: oneDNN asks for it when a primitive is created, and uses it.
+class TeamSize {
+ public:
+  explicit TeamSize(int threads) : before_(omp_get_max_threads()), dynamic_(omp_get_dynamic()) {
+    omp_set_dynamic(0);
+    omp_set_num_threads(threads);
+  }
+  ~TeamSize() {
+    omp_set_dynamic(dynamic_);
+    omp_set_num_threads(before_);
+  }
+  TeamSize(const TeamSize&) = delete;
+  TeamSize& operator=(const TeamSize&) = delete;
+
+ private:
+  int before_, dynamic_;
+};
 
 /// A primitive with its arguments bound to memory objects whose pointers are set at each run (the C++ execute() would build a map).
 class Call {
@@ -57,6 +77,8 @@ class Reordered : public Primitive {
 
   void run(const float* a, const float* b, const float* bias, float* out, char* scratch) const override {
     const TeamSize scope(threads_);
+#pragma omp parallel num_threads(threads_)
+    flush_denormals();
     const void* data[4] = {a, b, bias, out};
     if (reorder_slot_ >= 0) {
       const void* plain = data[reorder_slot_];

@@ -5,8 +5,8 @@
 namespace cf::cpu {
 namespace {
 
-constexpr double kWakeNs = 1000;      ///< what a meeting of the threads costs
-constexpr double kGainNs = 500;       ///< what a region has to save, as prices are rough
+constexpr double kWakeNs = 500;       ///< what a meeting of the threads costs
+constexpr double kGainNs = 250;       ///< what a region has to save, as prices are rough
 constexpr double kLongNs = 8000;      ///< who takes longer splits its own work
 constexpr size_t kMostWaiting = 128;  ///< finding who depends on whom takes the square of it
 

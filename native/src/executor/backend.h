@@ -106,8 +106,6 @@ class Backend {
     FreeMemory memory{};  ///< of the device, now
   };
   virtual Info info() const = 0;
-  /// Called once by the thread that will run this backend's programs, before anything else.
-  virtual void enter_worker() noexcept {}
 
   /// Aligned for any kernel. Throws Error{out_of_memory} saying what for and how many bytes. Contents are undefined.
   virtual char* allocate(uint64_t bytes, const std::string& what) = 0;

@@ -228,7 +228,6 @@ void Context::shutdown() {
 }
 
 void Context::work() {
-  backend_->enter_worker();
   std::unique_lock<std::mutex> hold(mutex_);
   for (;;) {
     wake_.wait(hold, [&] { return closed_ || !queue_.empty(); });

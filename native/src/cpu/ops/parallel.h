@@ -1,8 +1,10 @@
-// How the kernels of this folder use OpenMP: a fixed number of threads, and loops whose results do not depend on who takes which iteration.
+// How the kernels of this folder use threads: a fixed number of them, and loops whose results do not depend on who takes which iteration.
 #pragma once
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+
+#include "cpu/team.h"
 
 namespace cf::cpu {
 
@@ -57,8 +59,8 @@ class Shares {
   Range left_[kMaxThreads];
 };
 
-/// f(slot, unit) for each unit in [0, n), n < 2^32, on exactly `threads` threads (fewer only if OpenMP gives fewer). Calls with one slot never overlap, so that
-/// each slot may have its own scratch; which slot gets which unit differs from run to run, so that nothing else may depend on it.
+/// f(slot, unit) for each unit in [0, n), n < 2^32, on `threads` threads. Calls with one slot never overlap, so that each
+/// slot may have its own scratch; which slot gets which unit differs from run to run, so that nothing else may depend on it.
 template <class F>
 void parallel_units(int threads, size_t n, F&& f) {
   if (threads <= 1 || n <= 1) {
@@ -66,14 +68,13 @@ void parallel_units(int threads, size_t n, F&& f) {
     return;
   }
   Shares shares(n, static_cast<size_t>(threads));
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
-  for (int slot = 0; slot < threads; ++slot) {
+  on_team(threads, [&](int slot) {
     size_t unit;
     while (shares.take(static_cast<size_t>(slot), &unit)) f(static_cast<size_t>(slot), unit);
-  }
+  });
 }
 
-/// f(i) for i in [0, n) on exactly `threads` threads (fewer only if OpenMP gives fewer); every i is its own unit of work.
+/// f(i) for i in [0, n) on `threads` threads; every i is its own unit of work.
 template <class F>
 void parallel_for(int threads, size_t n, F&& f) {
   if (threads > 1 && n > static_cast<size_t>(threads)) return parallel_units(threads, n, [&](size_t, size_t i) { f(i); });
@@ -81,8 +82,7 @@ void parallel_for(int threads, size_t n, F&& f) {
     for (size_t i = 0; i < n; ++i) f(i);
     return;
   }
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
-  for (size_t i = 0; i < n; ++i) f(i);
+  on_team(static_cast<int>(n), [&](int i) { f(static_cast<size_t>(i)); });
 }
 
 inline size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }

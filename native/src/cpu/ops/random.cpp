@@ -3,6 +3,7 @@
 
 #include "cpu/kernels/random.h"
 #include "cpu/ops/nest.h"
+#include "cpu/team.h"
 #include "program/checks.h"
 
 namespace cf::cpu {
@@ -25,12 +26,11 @@ class Random final : public Kernel {
     float* const out = run.f32(out_);
     const uint64_t counters = samples_ * blocks_of(each_);
     if (threads_ == 1) return draw_(key, each_, 0, counters, out);
-#pragma omp parallel for num_threads(threads_) schedule(static, 1)
-    for (int t = 0; t < threads_; ++t) {
+    on_team(threads_, [&](int t) {
       uint64_t begin, end;
       share((counters + 15) / 16, t, threads_, &begin, &end);
       draw_(key, each_, std::min(begin * 16, counters), std::min(end * 16, counters), out);
-    }
+    });
   }
 
  private:

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "cpu/team.h"
+
 namespace cf::cpu {
 
 constexpr uint64_t kStretch = 256;  ///< additions in float before they go to double
@@ -17,8 +19,7 @@ void Reduce::run(const Run& run) const {
   if (threads_ == 1 || run.beside_others()) {
     for (int t = 0; t < threads_; ++t) part(in, out, scratch(0), partials, t);
   } else {
-#pragma omp parallel for num_threads(threads_) schedule(static, 1)
-    for (int t = 0; t < threads_; ++t) part(in, out, scratch(t), partials, t);
+    on_team(threads_, [&](int t) { part(in, out, scratch(t), partials, t); });
   }
   if (plan_ == Plan::rows) join_rows(out, partials);
   if (plan_ == Plan::columns) join_columns(out, partials);
