@@ -18,21 +18,52 @@ void edge(const TapRows& t, size_t x, float* dx) {
   }
 }
 
-// Pixels [from, to), which all three taps of a 3-tap row of stride 1 reach: nine additions without a question.
-template <int R>
-void inside(const TapRows& t, size_t from, size_t to, float* dx) {
-  const float* p[R];
-  for (int r = 0; r < R; ++r) p[r] = t.rows[r] + (from + t.padding) * t.pixel;
+// The channels of a pixel. Of few, a whole vector would mostly fetch what nobody wants, and cross cache lines for it.
+struct Many {
+  using V = vf;
+  static V at(const float* p) { return load(p); }
+  static void put(float* to, V v, size_t channels) { store_first(to, v, static_cast<int>(channels)); }
+};
+struct Few {
+  typedef float V __attribute__((vector_size(16)));
+  typedef float Any __attribute__((vector_size(16), aligned(4), may_alias));
+  static V at(const float* p) { return *reinterpret_cast<const Any*>(p); }
+  static void put(float* to, V v, size_t channels) {
+    for (size_t c = 0; c < channels; ++c) to[c] = v[c];
+  }
+};
+
+// R rows of 3 taps, stride 1: without a question, nine additions a pixel inside and six at the ends.
+template <class Channels, int R>
+void row_of_three(const TapRows& t, size_t width, float* dx) {
   const size_t back = t.pixel - t.channels;
-  for (size_t x = from; x < to; ++x) {
-    vf sum{};
+  const float* p[R];  // the middle tap of pixel x
+  typename Channels::V sum{};
+  for (int r = 0; r < R; ++r) {
+    p[r] = t.rows[r] + t.channels;
+    sum += Channels::at(p[r]) + Channels::at(p[r] + back);
+    p[r] += t.pixel;
+  }
+  Channels::put(dx, sum, t.channels);
+  for (size_t x = 1; x < width - 1; ++x) {
+    sum = typename Channels::V{};
 #pragma GCC unroll 3
     for (int r = 0; r < R; ++r) {
-      sum += load(p[r]) + load(p[r] - back) + load(p[r] - 2 * back);
+      sum += Channels::at(p[r] + back) + Channels::at(p[r]) + Channels::at(p[r] - back);
       p[r] += t.pixel;
     }
-    store_first(dx + x * t.channels, sum, static_cast<int>(t.channels));
+    Channels::put(dx + x * t.channels, sum, t.channels);
   }
+  sum = typename Channels::V{};
+  for (int r = 0; r < R; ++r) sum += Channels::at(p[r]) + Channels::at(p[r] - back);
+  Channels::put(dx + (width - 1) * t.channels, sum, t.channels);
+}
+
+template <class Channels>
+void of_three(const TapRows& t, size_t width, float* dx) {
+  if (t.count == 3) row_of_three<Channels, 3>(t, width, dx);
+  else if (t.count == 2) row_of_three<Channels, 2>(t, width, dx);
+  else row_of_three<Channels, 1>(t, width, dx);
 }
 
 }  // namespace
@@ -43,11 +74,8 @@ void sum_taps(const TapRows& t, size_t width, float* dx) {
     for (size_t x = 0; x < width; ++x) edge(t, x, dx);
     return;
   }
-  edge(t, 0, dx);
-  if (t.count == 3) inside<3>(t, 1, width - 1, dx);
-  else if (t.count == 2) inside<2>(t, 1, width - 1, dx);
-  else inside<1>(t, 1, width - 1, dx);
-  edge(t, width - 1, dx);
+  if (t.channels <= 4) of_three<Few>(t, width, dx);
+  else of_three<Many>(t, width, dx);
 }
 
 }  // namespace cf::cpu::CF_ISA

@@ -6,7 +6,7 @@
 #include "cpu/kernels/winograd.h"
 #include "cpu/ops/conv.h"
 #include "cpu/ops/parallel.h"
-#include "cpu/ops/winograd_ahead.h"
+#include "cpu/ops/winograd_tiles.h"
 
 namespace cf::cpu {
 namespace {
@@ -22,9 +22,8 @@ class WinogradConv final : public Kernel {
         g_(epilogue_.grid()),
         from_(from),
         threads_(static_cast<size_t>(device.threads)),
-        tiles_down_(ceil_div(g_.rows, 4)),
-        tiles_across_(ceil_div(g_.pixels, 4)),
-        tiles_(g_.images * tiles_down_ * tiles_across_),
+        grid_{ceil_div(g_.rows, 4), ceil_div(g_.pixels, 4)},
+        tiles_(g_.images * grid_.down * grid_.across),
         parts_(has_winograd_parts(u, from, g_.channels, device)),
         plan_(plan_winograd(tiles_, from, g_.channels, parts_, device)),
         panel_(panel_width(device.isa)),
@@ -84,7 +83,7 @@ class WinogradConv final : public Kernel {
   Own own(Scratch& s) const {
     float* const v = plan_.shared ? nullptr : s.floats(v_floats());
     float* const m = s.floats(36 * m_k_);
-    float* const raw = s.floats(epilogue_.active() ? 4 * 4 * tiles_across_ * std::min(plan_.out_block, g_.channels) : 0);
+    float* const raw = s.floats(epilogue_.active() ? 4 * 4 * grid_.across * std::min(plan_.out_block, g_.channels) : 0);
     float* const expr = s.floats(epilogue_.scratch_floats());
     return {v, m, raw, expr, s.bytes(split_ ? split_products_bytes(plan_.tile_block, from_) : 0)};
   }
@@ -97,24 +96,18 @@ class WinogradConv final : public Kernel {
   // Blocks of at most tile_block tiles, as many as share out evenly between the threads.
   size_t block_count() const { return std::min(tiles_, round_up(ceil_div(tiles_, plan_.tile_block), threads_)); }
 
-  struct Place {
-    size_t image, down, across;
-  };
-  Place place(size_t tile) const { return {tile / (tiles_down_ * tiles_across_), tile / tiles_across_ % tiles_down_, tile % tiles_across_}; }
-
   void transform(const Job& job, size_t t0, size_t t1, float* v) const {
     const size_t h = g_.rows, w = g_.pixels;
+    TileGrid::Place p = grid_.place(t0);
     for (size_t t = t0; t < t1; ++t) {
+      const TileGrid::Place next = grid_.after(p);
       // What the next tile does not share with those above it and to its left.
-      if (t + 1 < tiles_) {
-        const Place next = place(t + 1);
-        ask_for_tile(job.x + next.image * h * w * from_, {h, w, from_}, next.down * 4 + 1, next.across * 4 + 1);
-      }
-      const Place p = place(t);
+      if (t + 1 < tiles_) ask_for_tile(job.x + next.image * h * w * from_, {h, w, from_}, next.row() + 1, next.pixel() + 1);
       const auto edge = [](size_t at, size_t size) { return static_cast<int>(std::min<size_t>(6, size + 1 - at)); };
-      const WinogradTile tile{w * from_, from_, p.down == 0, edge(p.down * 4, h), p.across == 0, edge(p.across * 4, w)};
-      const float* x = job.x + ((p.image * h + p.down * 4) * w + p.across * 4) * from_ - (w + 1) * from_;
+      const WinogradTile tile{w * from_, from_, p.down == 0, edge(p.row(), h), p.across == 0, edge(p.pixel(), w)};
+      const float* x = job.x + ((p.image * h + p.row()) * w + p.pixel()) * from_ - (w + 1) * from_;
       input_(x, tile, from_, v + (t - t0) * v_row_, v_k_, panel_);
+      p = next;
     }
   }
 
@@ -133,10 +126,10 @@ class WinogradConv final : public Kernel {
     }
     const float* bias = job.bias ? job.bias + o0 : nullptr;
     const size_t h = g_.rows, w = g_.pixels;
+    TileGrid::Place p = grid_.place(t0);
     for (size_t t = t0; t < t1;) {
       // A run of neighbours in one row of tiles: its rows of pixels are contiguous, which the epilogue likes.
-      const Place p = place(t);
-      const size_t count = std::min(t1 - t, tiles_across_ - p.across), y = p.down * 4, x = p.across * 4;
+      const size_t count = std::min(t1 - t, grid_.across - p.across), y = p.row(), x = p.pixel();
       const size_t rows = std::min<size_t>(4, h - y), pixels = std::min(4 * count, w - x);
       float* to = epilogue_.active() ? mine.raw : job.bound.out[0] + ((p.image * h + y) * w + x) * epilogue_.result_pixel() + o0;
       const size_t pixel = epilogue_.active() ? channels : epilogue_.result_pixel(), row = epilogue_.active() ? pixels * pixel : w * pixel;
@@ -146,6 +139,7 @@ class WinogradConv final : public Kernel {
       }
       if (epilogue_.active()) epilogue_.apply_rows(job.bound, p.image, y, rows, x, pixels, o0, channels, to, pixel, row, mine.expr);
       t += count;
+      p = grid_.after({p.image, p.down, p.across + count - 1});
     }
   }
 
@@ -153,7 +147,9 @@ class WinogradConv final : public Kernel {
   bool has_bias_;
   Epilogue epilogue_;
   Grid g_;
-  size_t from_, threads_, tiles_down_, tiles_across_, tiles_;
+  size_t from_, threads_;
+  TileGrid grid_;
+  size_t tiles_;
   bool parts_;
   WinogradPlan plan_;
   size_t panel_, v_row_, v_k_, m_row_, m_k_;

@@ -6,7 +6,7 @@
 #include "cpu/kernels/winograd.h"
 #include "cpu/ops/conv.h"
 #include "cpu/ops/parallel.h"
-#include "cpu/ops/winograd_ahead.h"
+#include "cpu/ops/winograd_tiles.h"
 
 namespace cf::cpu {
 namespace {
@@ -30,9 +30,8 @@ class WinogradWeightGrad final : public Kernel {
         dw_(dw),
         threads_(device.threads),
         panel_(panel_width(device.isa)),
-        down_(ceil_div(s.h, 4)),
-        across_(ceil_div(s.w, 4)),
-        tiles_(s.n * down_ * across_),
+        grid_{ceil_div(s.h, 4), ceil_div(s.w, 4)},
+        tiles_(s.n * grid_.down * grid_.across),
         piece_{s.o <= 48 ? 48u : s.o <= 64 ? 64u : 96u, s.i <= 32 ? 32u : 64u},
         in_blocks_(ceil_div(s.i, piece_.in)),
         out_blocks_(ceil_div(s.o, piece_.out)),
@@ -157,22 +156,18 @@ class WinogradWeightGrad final : public Kernel {
     return ceil_div(most_tiles(), ceil_div(most_tiles(), std::max(kFewest, bytes / per_tile)));
   }
 
-  struct Place {
-    size_t image, row, col;
-  };
-  Place place(size_t tile) const { return {tile / (down_ * across_), tile / across_ % down_ * 4, tile % across_ * 4}; }
-
   void transform(const float* x, const float* dy, size_t tile, size_t t, size_t count, const Parts& p) const {
     const size_t h = s_.h, w = s_.w;
+    const TileGrid::Place at = grid_.place(tile);
     if (tile + 1 < tiles_) {
-      const Place next = place(tile + 1);
+      const TileGrid::Place next = grid_.after(at);
       const size_t pixels = next.image * h * w;
-      ask_for_tile(x + pixels * s_.i, {h, w, s_.i}, next.row + 1, next.col + 1);
-      ask_for_tile(dy + pixels * s_.o, {h, w, s_.o}, next.row, next.col);
+      ask_for_tile(x + pixels * s_.i, {h, w, s_.i}, next.row() + 1, next.pixel() + 1);
+      ask_for_tile(dy + pixels * s_.o, {h, w, s_.o}, next.row(), next.pixel());
     }
-    const auto [image, row, col] = place(tile);
+    const size_t row = at.row(), col = at.pixel();
     const auto edge = [](size_t most, size_t size, size_t at) { return static_cast<int>(std::min(most, size - at)); };
-    const size_t pixel = (image * h + row) * w + col;
+    const size_t pixel = (at.image * h + row) * w + col;
     const WinogradTile in{w * s_.i, s_.i, row == 0, edge(6, h + 1, row), col == 0, edge(6, w + 1, col)};
     input_(x + pixel * s_.i - (w + 1) * s_.i, in, s_.i, p.v + t * panel_, v_k_, count * panel_);
     const WinogradTile out{w * s_.o, s_.o, 0, edge(4, h, row), 0, edge(4, w, col)};
@@ -201,7 +196,9 @@ class WinogradWeightGrad final : public Kernel {
   ConvShape s_;
   Tensor x_, dy_, dw_;
   int threads_;
-  size_t panel_, down_, across_, tiles_;
+  size_t panel_;
+  TileGrid grid_;
+  size_t tiles_;
   Piece piece_;
   size_t in_blocks_, out_blocks_, pieces_;
   bool apart_, spread_;

@@ -1,9 +1,27 @@
-// Asking for the pixels of the next tile while one is transformed.
+// Which pixels a tile of 4×4 is, and asking for those of the next one while one is transformed.
 #pragma once
 #include <algorithm>
 #include <cstddef>
 
 namespace cf::cpu {
+
+/// The tiles of a batch of images, row by row.
+struct TileGrid {
+  size_t down, across;  ///< tiles of an image
+  struct Place {
+    size_t image, down, across;
+    size_t row() const { return 4 * down; }
+    size_t pixel() const { return 4 * across; }
+  };
+  Place place(size_t tile) const { return {tile / (down * across), tile / across % down, tile % across}; }
+  /// The tile behind one: counting on takes less than the divisions, which show where channels are few.
+  Place after(Place p) const {
+    if (++p.across < across) return p;
+    p.across = 0;
+    if (++p.down < down) return p;
+    return {p.image + 1, 0, 0};
+  }
+};
 
 /// An NHWC tensor whose tiles are read in order.
 struct TiledImages {
