@@ -4,7 +4,7 @@
 
 #include "cpu/device.h"
 
-#if defined(__x86_64__) || defined(__i386__)
+#if defined(CF_X86)
 #include <immintrin.h>
 #endif
 
@@ -17,7 +17,7 @@ std::atomic<int> running{0};        // threads of the runs in progress
 thread_local bool at_work = false;  // within Team::run
 
 void pause() {
-#if defined(__x86_64__) || defined(__i386__)
+#if defined(CF_X86)
   _mm_pause();
 #elif defined(__aarch64__)
   asm volatile("yield");

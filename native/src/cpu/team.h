@@ -23,11 +23,8 @@ class Team {
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
 
-  /// Makes room for so many threads, the owner's included. Throws std::system_error if there can't be so many.
-  void grow(int threads);
-
   /// work(context, slot) for each slot in [0, threads), each on a thread of its own, slot 0 on the owner's. Within other work of a team one after the other, here.
-  /// Throws what a slot threw when all are done.
+  /// Throws what a slot threw when all are done, and std::system_error if there can't be so many threads.
   using Work = void (*)(void* context, int slot);
   void run(int threads, Work work, void* context);
 
@@ -45,6 +42,8 @@ class Team {
 
  private:
   struct Helper;
+  /// Makes room for so many threads, the owner's included.
+  void grow(int threads);
   void serve(Helper& helper, int slot);
   void work_at(int slot) noexcept;
   void wait_for_helpers();
