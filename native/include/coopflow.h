@@ -79,7 +79,7 @@ CF_API int32_t cf_build_info(char* out, uint64_t len, uint64_t* needed, cf_error
 
 /* device: "cpu", or "cuda" or "cuda:n" where libcoopflow_cuda lies beside this library (CF_UNSUPPORTED says what is missing). threads and isa are
  * the CPU's: 0 = one per physical core that this process may use. isa: a cf_isa; with CF_ISA_BEST the environment variable
- * COOPFLOW_ISA (amx, avx512, avx2 or portable) decides where it is set. An instruction set that the machine lacks is CF_UNSUPPORTED. */
+ * COOPFLOW_ISA (avx512, amx, avx2 or portable) decides where it is set. An instruction set that the machine lacks is CF_UNSUPPORTED. */
 CF_API int32_t cf_context_create(const char* device, int32_t threads, int32_t isa, uint32_t flags, cf_context* out, cf_error* err) CF_NOEXCEPT;
 
 /* Cancels what runs, waits for it, and frees state and programs; their handles die with it. */

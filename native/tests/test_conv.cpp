@@ -219,6 +219,8 @@ int main(int argc, char** argv) {
       forward_and_gradients(s, true, true, d, g);
       epilogue(s, true, false, d, g);
     }
+    // Weights that come from memory: rows of two register tiles, in blocks of channels.
+    if (d.threads == 1) forward_and_gradients(shape(1, 5, 29, 290, 264, 3, 1, 1), true, false, d, g);
     for (const ConvShape& s : {shape(8, 24, 23, 40, 56, 3, 1, 1), shape(1, 36, 36, 72, 200, 3, 1, 1)}) forward_and_gradients(s, true, false, d, g);
     forward_and_gradients(shape(2, 9, 9, 64, 48, 4, 2, 1), false, true, d, g);
     // Few channels: several small images at once, large ones in bands of rows.

@@ -8,7 +8,7 @@ import { streamHash } from "../random.ts";
 export type { Precision } from "./precision.ts";
 
 /** Instruction sets, best first. */
-export type Isa = "amx" | "avx512" | "avx2" | "portable";
+export type Isa = "avx512" | "amx" | "avx2" | "portable";
 
 /** `auto` takes the first GPU, or the CPU where none can be used; `cuda` is `cuda:0`. */
 export type DeviceName = "auto" | "cpu" | "cuda" | `cuda:${number}`;

@@ -23,7 +23,8 @@
 namespace cf::cpu {
 namespace {
 
-constexpr Isa kIsas[] = {Isa::amx, Isa::avx512, Isa::avx2, Isa::portable};  // best first
+// Best first. Not AMX: its unit is one for all threads of a core, other users' too, and slower than the vectors while somebody else has it.
+constexpr Isa kIsas[] = {Isa::avx512, Isa::amx, Isa::avx2, Isa::portable};
 
 #if defined(CF_X86)
 /// AMX with bfloat16, and the system's leave to use its registers, which Linux gives a process that asks.

@@ -23,7 +23,7 @@ void copy(const float* from, size_t from_row, float* to, size_t to_row, size_t r
     for (int j = 0; j < cols; ++j) to[i * to_row + j] = from[i * from_row + j];
 }
 
-// How far ahead B is asked for, in floats: one small page, where hardware prefetchers stop. Transformed weights come from memory or the third-level cache.
+// How far ahead B is asked for where it is near, in floats: one small page, where hardware prefetchers stop.
 constexpr size_t kAhead = 1024;
 
 struct Tile {
@@ -34,6 +34,8 @@ struct Tile {
   size_t ldc;
   const float* bias;  // or null
   int cols;           // of the bias, at most the tile's
+  const float* ask;   // what of B is asked for with its first row, and how much further on with each next row
+  size_t ask_step;
 };
 
 // R rows × V vectors of C: two, or one where no more than its columns are left. Unit: a_k is 1 (rows of A are contiguous), else a_row is 1.
@@ -44,7 +46,7 @@ void tile(const Tile& t) {
 #pragma GCC unroll 14
   for (int i = 0; i < R; ++i)
     for (int j = 0; j < V; ++j) acc[i][j] = vf{};
-  const float* b = t.b;
+  const float *b = t.b, *ask = t.ask;
   for (size_t s = 0; s < g.segments; ++s) {
     const size_t row = Unit ? g.a_row : 1;
     const float* a = g.a[s] + t.row * row;
@@ -53,7 +55,8 @@ void tile(const Tile& t) {
     for (int i = 0; i < (R + 2) / 3; ++i) p[i] = a + static_cast<size_t>(3 * i) * row;
     for (size_t c = 0; c < g.k_segment; ++c) {
       const vf b0 = load(b), b1 = V > 1 ? load(b + kWidth) : vf{};
-      __builtin_prefetch(b + kAhead);
+      __builtin_prefetch(ask);
+      ask += t.ask_step;
       b += g.b_row;
 #pragma GCC unroll 14
       for (int i = 0; i < R; ++i) {
@@ -114,7 +117,10 @@ void gemm(const GemmArgs& g) {
   for (size_t j = 0; j < g.n; j += kPanel) {
     const int cols = g.n - j < kPanel ? static_cast<int>(g.n - j) : kCols, room = cols > kWidth ? kCols : kWidth;
     const TileFn* const fns = cols > kWidth ? (g.a_k == 1 ? Tiles<true, 2>::fn : Tiles<false, 2>::fn) : g.a_k == 1 ? Tiles<true, 1>::fn : Tiles<false, 1>::fn;
-    Tile t{&g, 0, g.b + j / kPanel * g.b_panel, g.c + j, g.ldc, g.bias ? g.bias + j : nullptr, cols};
+    Tile t{&g, 0, g.b + j / kPanel * g.b_panel, g.c + j, g.ldc, g.bias ? g.bias + j : nullptr, cols, nullptr, 0};
+    const float* const next = !g.next_b ? nullptr : j + kPanel < g.n ? t.b + g.b_panel : g.next_b;
+    t.ask = next ? next : t.b + kAhead;
+    t.ask_step = next ? (kPanel + blocks - 1) / blocks : g.b_row;
     for (size_t k = 0; k < blocks; ++k) {
       const size_t rows = height + (k < taller);
       if (cols == room) {
@@ -130,6 +136,7 @@ void gemm(const GemmArgs& g) {
         t.c = c + rows * g.ldc;
       }
       t.row += rows;
+      if (next) t.ask += t.ask_step * g.segments * g.k_segment;
     }
   }
 }

@@ -23,6 +23,9 @@ struct GemmArgs {
   size_t m, n;
   const float* bias;  ///< [n] or null; ignored when accumulating
   bool accumulate;
+  /// Where B is far (in memory): the panel read after this B, else null. Then each panel is asked for during the product with the one before it, evenly over all
+  /// its rows of A: asked for a page ahead it would come as fast as the first rows want it, which is faster than it can, and nothing would come during the others.
+  const float* next_b = nullptr;
 };
 
 }  // namespace cf::cpu

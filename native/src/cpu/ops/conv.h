@@ -12,6 +12,7 @@ namespace cf::cpu {
 struct WinogradPlan {
   bool shared;        ///< all tiles transformed once, threads split the output channels; else threads split the blocks of tiles
   bool split;         ///< products from tiles of bfloat16
+  bool far;           ///< transformed weights come from memory
   size_t tile_block;  ///< tiles transformed together
   size_t out_block;   ///< output channels computed together, a multiple of 32
 };

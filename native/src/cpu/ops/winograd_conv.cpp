@@ -120,8 +120,8 @@ class WinogradConv final : public Kernel {
       split_({36, t1 - t0, from_, ceil_div(channels, 32), v, v_k_, v_row_, u, u_k, u_panel, parts, o0 / 32, ceil_div(g_.channels, 32), mine.m, m_k_, m_row_}, mine.parts);
     } else {
       for (size_t k = 0; k < 36; ++k) {
-        const float* a = v + k * v_k_;
-        gemm_({&a, 1, from_, v_row_, 1, u + k * u_k, u_panel, panel_, mine.m + k * m_k_, m_row_, t1 - t0, round_up(channels, panel_), nullptr, false});
+        const float *a = v + k * v_k_, *next = plan_.far && k + 1 < 36 ? u + (k + 1) * u_k : nullptr;
+        gemm_({&a, 1, from_, v_row_, 1, u + k * u_k, u_panel, panel_, mine.m + k * m_k_, m_row_, t1 - t0, round_up(channels, panel_), nullptr, false, next});
       }
     }
     const float* bias = job.bias ? job.bias + o0 : nullptr;
@@ -163,24 +163,26 @@ class WinogradConv final : public Kernel {
 
 WinogradPlan plan_winograd(size_t tiles, size_t summed, size_t produced, bool parts, const Device& device) {
   const size_t threads = static_cast<size_t>(device.threads), out_block = std::min<size_t>(128, round_up(produced, 32));
+  const size_t bytes = 36 * sizeof(float) * summed * produced;
+  constexpr size_t kFar = 10u << 20;
+  const bool far = bytes > kFar;
   // Products of tiles are done sooner than their operands come from the third-level cache. Parts were asked for where they fit the second-level one, beside V
   // and M of as many tiles as fill the registers. Larger weights are read as float32, by as many tiles at once as pay for splitting them.
-  if (parts) return {false, true, std::min<size_t>(tiles, 32), out_block};
-  constexpr size_t kFar = 1u << 20, kTall = 64;
-  if (device.tiles() && tiles >= kTall / 2 && 36 * sizeof(float) * summed * produced > kFar) {
+  if (parts) return {false, true, far, std::min<size_t>(tiles, 32), out_block};
+  constexpr size_t kOutside = 1u << 20, kTall = 64;
+  if (device.tiles() && tiles >= kTall / 2 && bytes > kOutside) {
     if (threads > 1 && tiles <= 2 * kTall && tiles < kTall * threads && produced >= 32 * threads)
-      return {true, true, tiles, std::min<size_t>(128, round_up(ceil_div(produced, threads), 32))};
-    return {false, true, std::min(tiles, kTall), out_block};
+      return {true, true, far, tiles, std::min<size_t>(128, round_up(ceil_div(produced, threads), 32))};
+    return {false, true, far, std::min(tiles, kTall), out_block};
   }
   // Few tiles: every thread would stream all of U for a handful of rows, so they share the tiles and split U.
   if (threads > 1 && tiles < 12 * threads && produced >= 32 * threads)
-    return {true, false, tiles, std::min<size_t>(128, round_up(ceil_div(produced, threads), 32))};
+    return {true, false, far, tiles, std::min<size_t>(128, round_up(ceil_div(produced, threads), 32))};
   // Larger blocks read U less often, smaller ones keep V and M in the second-level cache. Heights suit register tiles of 6 and of 14 rows. With AVX-512 one
   // register tile's height is best as long as U comes from the third-level cache (measured on Zen 4: 3 to 8 % for all smaller U, −20 % for larger ones).
-  constexpr size_t kNear = 10u << 20;
-  const bool wide = device.isa >= Isa::avx512, near = 36 * sizeof(float) * summed * produced <= kNear;
-  const size_t unit = !wide ? 24 : near ? 14 : 28;
-  return {false, false, std::min(tiles, summed >= 192 && !(wide && near) ? 2 * unit : unit), out_block};
+  const bool wide = device.isa >= Isa::avx512;
+  const size_t unit = !wide ? 24 : far ? 28 : 14;
+  return {false, false, far, std::min(tiles, summed >= 192 && !(wide && !far) ? 2 * unit : unit), out_block};
 }
 
 std::unique_ptr<Kernel> make_winograd_conv(const Tensor& x, const Tensor& u, const Tensor* bias, Epilogue epilogue, size_t from, const Device& device) {
