@@ -23,7 +23,7 @@
 namespace cf::cpu {
 namespace {
 
-// Best first. Not AMX: its unit is one for all threads of a core, other users' too, and slower than the vectors while somebody else has it.
+// Best first. Not AMX: on a shared machine it falls behind the vectors for seconds at a time (native/README.md).
 constexpr Isa kIsas[] = {Isa::avx512, Isa::amx, Isa::avx2, Isa::portable};
 
 #if defined(CF_X86)

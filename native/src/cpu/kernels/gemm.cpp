@@ -117,10 +117,10 @@ void gemm(const GemmArgs& g) {
   for (size_t j = 0; j < g.n; j += kPanel) {
     const int cols = g.n - j < kPanel ? static_cast<int>(g.n - j) : kCols, room = cols > kWidth ? kCols : kWidth;
     const TileFn* const fns = cols > kWidth ? (g.a_k == 1 ? Tiles<true, 2>::fn : Tiles<false, 2>::fn) : g.a_k == 1 ? Tiles<true, 1>::fn : Tiles<false, 1>::fn;
-    Tile t{&g, 0, g.b + j / kPanel * g.b_panel, g.c + j, g.ldc, g.bias ? g.bias + j : nullptr, cols, nullptr, 0};
-    const float* const next = !g.next_b ? nullptr : j + kPanel < g.n ? t.b + g.b_panel : g.next_b;
-    t.ask = next ? next : t.b + kAhead;
-    t.ask_step = next ? (kPanel + blocks - 1) / blocks : g.b_row;
+    const float* const b = g.b + j / kPanel * g.b_panel;
+    const float* const next = !g.next_b ? nullptr : j + kPanel < g.n ? b + g.b_panel : g.next_b;
+    const size_t ask_step = next ? (kPanel + blocks - 1) / blocks : g.b_row;
+    Tile t{&g, 0, b, g.c + j, g.ldc, g.bias ? g.bias + j : nullptr, cols, next ? next : b + kAhead, ask_step};
     for (size_t k = 0; k < blocks; ++k) {
       const size_t rows = height + (k < taller);
       if (cols == room) {
@@ -136,7 +136,7 @@ void gemm(const GemmArgs& g) {
         t.c = c + rows * g.ldc;
       }
       t.row += rows;
-      if (next) t.ask += t.ask_step * g.segments * g.k_segment;
+      if (next) t.ask += ask_step * g.segments * g.k_segment;
     }
   }
 }

@@ -182,7 +182,7 @@ WinogradPlan plan_winograd(size_t tiles, size_t summed, size_t produced, bool pa
   // register tile's height is best as long as U comes from the third-level cache (measured on Zen 4: 3 to 8 % for all smaller U, −20 % for larger ones).
   const bool wide = device.isa >= Isa::avx512;
   const size_t unit = !wide ? 24 : far ? 28 : 14;
-  return {false, false, far, std::min(tiles, summed >= 192 && !(wide && !far) ? 2 * unit : unit), out_block};
+  return {false, false, far, std::min(tiles, summed >= 192 && (far || !wide) ? 2 * unit : unit), out_block};
 }
 
 std::unique_ptr<Kernel> make_winograd_conv(const Tensor& x, const Tensor& u, const Tensor* bias, Epilogue epilogue, size_t from, const Device& device) {
