@@ -1,5 +1,6 @@
 #include "cpu/kernels/gemm.h"
 
+#include "cpu/kernels/copy.h"
 #include "cpu/kernels/vec.h"
 
 namespace cf::cpu::CF_ISA {
@@ -17,11 +18,6 @@ constexpr int kRows = 6;
 
 int min(int a, int b) { return a < b ? a : b; }
 int max(int a, int b) { return a > b ? a : b; }
-
-void copy(const float* from, size_t from_row, float* to, size_t to_row, size_t rows, int cols) {
-  for (size_t i = 0; i < rows; ++i)
-    for (int j = 0; j < cols; ++j) to[i * to_row + j] = from[i * from_row + j];
-}
 
 // How far ahead B is asked for where it is near, in floats: one small page, where hardware prefetchers stop.
 constexpr size_t kAhead = 1024;
@@ -127,12 +123,12 @@ void gemm(const GemmArgs& g) {
         fns[rows](t);
         t.c += rows * g.ldc;
       } else {
-        // A tile that sticks out over the last column goes through a buffer: such tiles are rare, and masks in every tile would not be free.
+        // A tile that sticks out over the last column goes through a buffer: masks in every tile would not be free.
         float* const c = t.c;
-        if (g.accumulate) copy(c, g.ldc, edge, room, rows, cols);
+        if (g.accumulate) copy_2d(c, g.ldc, 1, edge, room, 1, rows, cols);
         t.c = edge, t.ldc = room;
         fns[rows](t);
-        copy(edge, room, c, g.ldc, rows, cols);
+        copy_2d(edge, room, 1, c, g.ldc, 1, rows, cols);
         t.c = c + rows * g.ldc;
       }
       t.row += rows;

@@ -1,7 +1,6 @@
 #include "cpu/ops/epilogue.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "program/checks.h"
 
@@ -9,15 +8,6 @@ namespace cf::cpu {
 namespace {
 
 constexpr size_t kChunk = 1024;  // floats per operand and call: a few expression tiles, so that the calls do not show
-
-void copy_rows(const float* from, size_t from_row, size_t step, float* to, size_t to_row, size_t rows, size_t n) {
-  for (size_t i = 0; i < rows; ++i) {
-    if (step == 1)
-      std::memcpy(to + i * to_row, from + i * from_row, n * sizeof(float));
-    else
-      std::fill_n(to + i * to_row, n, from[i * from_row]);
-  }
-}
 
 }  // namespace
 
@@ -30,6 +20,7 @@ Epilogue::Epilogue(const Program& program, const Instr& instr, size_t own_inputs
   const auto rows_follow = [&](const Operand& o) { return grid_.rows == 1 || o.stride[1] == grid_.pixels * o.stride[2]; };
   const auto images_follow = [&](const Operand& o) { return grid_.images == 1 || o.stride[0] == grid_.rows * grid_.pixels * o.stride[2]; };
   uniform_ = rows_follow(outputs_[0]) && images_follow(outputs_[0]);
+  copy_ = CF_PICK(device.isa, copy_2d);
   if (!active_) return;
   for (size_t i = own_inputs; i < instr.inputs.size(); ++i) inputs_.push_back(operand(program.tensors[instr.inputs[i]]));
   const auto every = [&](auto&& holds) { return std::all_of(inputs_.begin(), inputs_.end(), holds) && std::all_of(outputs_.begin(), outputs_.end(), holds); };
@@ -70,7 +61,7 @@ void Epilogue::apply(const Bound& bound, size_t image, size_t row, size_t pixel,
   if (!active_) {
     const Operand& o = outputs_[0];
     float* to = bound.out[0] + at(o, pixel, channel);
-    copy_rows(raw, raw_pixel, 1, to, o.stride[2], count, channels);
+    copy_(raw, raw_pixel, 1, to, o.stride[2], 1, count, channels);
     return;
   }
   // With pooled outputs a chunk holds whole pairs of pixels.
@@ -90,7 +81,7 @@ void Epilogue::apply(const Bound& bound, size_t image, size_t row, size_t pixel,
         if (broadcast[i] || (unit == 1 && (step == n || rows == 1))) {
           in[i] = from;
         } else {
-          copy_rows(from, step, unit, spare, n, rows, n);
+          copy_(from, step, unit, spare, n, 1, rows, n);
           in[i] = spare;
           spare += kChunk;
         }
@@ -111,7 +102,7 @@ void Epilogue::apply(const Bound& bound, size_t image, size_t row, size_t pixel,
           pool_(out[j], rows / 2, n, bound.out[j] + image * o.stride[0] + row / 2 * o.stride[1] + (pixel + p) / 2 * o.stride[2] + channel + c, o.stride[2],
                 row % 2 == 1);
         else if (o.stride[2] != n && rows > 1)
-          copy_rows(out[j], n, 1, bound.out[j] + at(o, pixel + p, channel + c), o.stride[2], rows, n);
+          copy_(out[j], n, 1, bound.out[j] + at(o, pixel + p, channel + c), o.stride[2], 1, rows, n);
       }
     }
   }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cpu/kernel.h"
+#include "cpu/kernels/copy.h"
 #include "cpu/kernels/expr.h"
 #include "cpu/kernels/pool.h"
 
@@ -71,6 +72,7 @@ class Epilogue {
   std::vector<Operand> inputs_, outputs_;
   size_t scratch_floats_ = 0;
   decltype(&portable::expr_run) run_ = nullptr;
+  Copy2d copy_ = nullptr;
   decltype(&portable::pool_pairs) pool_ = nullptr;
 };
 
