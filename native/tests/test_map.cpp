@@ -65,6 +65,36 @@ void maps(cpu::Isa isa, uint32_t rounds) {
   }
 }
 
+/// Maps that only copy, between any two orders of up to six dimensions (a squeeze is one): exact, and nothing else is written.
+void copies(cpu::Isa isa, uint32_t rounds) {
+  Random random(14);
+  const uint32_t sizes[] = {1, 2, 2, 2, 3, 3, 4, 5, 12, 16, 33, 70};
+  for (uint32_t round = 0; round < rounds; ++round) {
+    Program p;
+    p.names = {"layer"};
+    std::vector<uint32_t> dims(1 + random() % 6);
+    uint64_t elements = 1;
+    for (uint32_t& d : dims) {
+      do d = sizes[random() % (sizeof sizes / sizeof *sizes)];
+      while (elements * d > 40000);
+      elements *= d;
+    }
+    const auto window = [&](uint32_t broadcast) {
+      return place(p, dims, random_order(random, dims.size(), random() % 4 > 0), broadcast, random() % 3 ? 1 : 2 + random() % 3, random() % 3);
+    };
+    const uint32_t x = window(random() % 4 ? 0 : random() % (1u << dims.size())), y = window(0);
+    Memories before(p);
+    before.randomise(random, -2, 2);
+    Memories expected(before);
+    each_index(p.tensors[y], [&](const auto& at) { expected.f32(p.tensors[y])[position(p.tensors[y], at)] = before.f32(p.tensors[x])[position(p.tensors[x], at)]; });
+    for (int threads = 1; threads <= 3; ++threads) {
+      Memories now(before);
+      now.run(*cpu::make_map(p, {Op::map, 0, {x}, {y}, {0, 0, 0}}, device(isa, threads)));
+      CHECK(now.same(expected));
+    }
+  }
+}
+
 void reductions(cpu::Isa isa, uint32_t rounds) {
   Random random(12);
   for (uint32_t round = 0; round < rounds; ++round) {
@@ -207,6 +237,7 @@ int main(int argc, char** argv) {
     operations(isa);
     draws(isa);
     maps(isa, rounds);
+    copies(isa, rounds);
     reductions(isa, rounds);
   }
   refusals();

@@ -19,10 +19,14 @@ CF_INLINE void copy_row(const float* src, float* dst, size_t n) {
   for (; i < n; ++i) dst[i] = src[i];
 }
 
-template <int kCols>
+template <size_t kCols>
 CF_INLINE void copy_narrow(const float* src, size_t src_row, size_t src_col, float* dst, size_t dst_row, size_t dst_col, size_t rows) {
-  for (size_t r = 0; r < rows; ++r)
-    for (size_t c = 0; c < kCols; ++c) dst[r * dst_row + c * dst_col] = src[r * src_row + c * src_col];
+  if (src_col == 1 && dst_col == 1) {
+    for (size_t r = 0; r < rows; ++r) __builtin_memcpy(dst + r * dst_row, src + r * src_row, kCols * sizeof(float));
+  } else {
+    for (size_t r = 0; r < rows; ++r)
+      for (size_t c = 0; c < kCols; ++c) dst[r * dst_row + c * dst_col] = src[r * src_row + c * src_col];
+  }
 }
 
 void fill_row(float value, float* dst, size_t n) {

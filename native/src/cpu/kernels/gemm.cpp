@@ -12,8 +12,10 @@ static_assert(kPanel == panel_width(Isa::CF_ISA), "callers lay out B by panel_wi
 // Rows of a register tile: with 2 accumulators a row, 2 vectors of B and 1 broadcast, 14 fill 32 registers and 6 fill 16.
 #if defined(CF_VEC_AVX512)
 constexpr int kRows = 14;
+constexpr bool kMasked = true;  // stores of part of a vector cost no more than others
 #else
 constexpr int kRows = 6;
+constexpr bool kMasked = false;
 #endif
 
 int min(int a, int b) { return a < b ? a : b; }
@@ -29,7 +31,7 @@ struct Tile {
   float* c;        // room for all of the tile's columns
   size_t ldc;
   const float* bias;  // or null
-  int cols;           // of the bias, at most the tile's
+  int cols;           // of the bias, at most the tile's; of C too where its stores are masked
   const float* ask;   // what of B is asked for with its first row, and how much further on with each next row
   size_t ask_step;
 };
@@ -69,10 +71,11 @@ void tile(const Tile& t) {
     }
   }
   float* c = t.c;
+  constexpr bool masked = kMasked && V == 1;
   if (g.accumulate) {
 #pragma GCC unroll 14
     for (int i = 0; i < R; ++i) {
-      for (int j = 0; j < V; ++j) acc[i][j] += load(c + j * kWidth);
+      for (int j = 0; j < V; ++j) acc[i][j] += masked ? load_first(c, t.cols) : load(c + j * kWidth);
       c = here(c + t.ldc);
     }
     c = t.c;
@@ -85,7 +88,7 @@ void tile(const Tile& t) {
   }
 #pragma GCC unroll 14
   for (int i = 0; i < R; ++i) {
-    for (int j = 0; j < V; ++j) store(c + j * kWidth, acc[i][j]);
+    for (int j = 0; j < V; ++j) masked ? store_first(c, acc[i][j], t.cols) : store(c + j * kWidth, acc[i][j]);
     c = here(c + t.ldc);
   }
 }
@@ -119,7 +122,7 @@ void gemm(const GemmArgs& g) {
     Tile t{&g, 0, b, g.c + j, g.ldc, g.bias ? g.bias + j : nullptr, cols, next ? next : b + kAhead, ask_step};
     for (size_t k = 0; k < blocks; ++k) {
       const size_t rows = height + (k < taller);
-      if (cols == room) {
+      if (cols == room || (kMasked && room == kWidth)) {
         fns[rows](t);
         t.c += rows * g.ldc;
       } else {
@@ -152,6 +155,15 @@ void gemm_pack(const float* b, size_t b_k, size_t b_n, size_t k, size_t n, float
   for (size_t j = whole; j < n; j += kPanel) {
     const size_t cols = n - j < kPanel ? n - j : kPanel;
     float* p = out + j * k;
+    if (b_n == 1) {
+      const int n0 = min(static_cast<int>(cols), kWidth), n1 = static_cast<int>(cols) - n0;
+      for (size_t c = 0; c < k; ++c) {
+        const float* const from = b + c * b_k + j;
+        store(p + c * kPanel, load_first(from, n0));
+        store(p + c * kPanel + kWidth, n1 > 0 ? load_first(from + kWidth, n1) : vf{});
+      }
+      continue;
+    }
     for (size_t c = 0; c < k; ++c) {
       for (size_t i = 0; i < cols; ++i) p[c * kPanel + i] = b[c * b_k + (j + i) * b_n];
       for (size_t i = cols; i < kPanel; ++i) p[c * kPanel + i] = 0;

@@ -15,6 +15,7 @@ namespace {
 constexpr uint64_t kLongRow = 512;    ///< from here on a row is worth a call of its own
 constexpr uint64_t kCrossCols = 64;   ///< columns of a tile when an operand is transposed
 constexpr uint64_t kChunk = 16384;    ///< unit of work along a long row
+constexpr uint64_t kShortCopy = 32;   ///< elements that are worth a call of their own when copied
 constexpr double kParallelNs = 2500;  ///< below this two threads' meeting costs more than they save
 
 class Map final : public Kernel {
@@ -24,6 +25,8 @@ class Map final : public Kernel {
     run_ = CF_PICK(device.isa, expr_run);
     copy_ = CF_PICK(device.isa, copy_2d);
     expr_ = parse_expr(instr.attrs.data(), instr.attrs.size(), inputs_, outputs_, "map");
+    copies_ = expr_.steps.empty() && outputs_ == 1 && copied() < inputs_;
+    order();
     const double ns = expr_cost(expr_, inputs_ + outputs_) * static_cast<double>(nest_.elements());
     if (ns < kParallelNs) threads_ = 1;
     price_ = {call_cost(inputs_ + outputs_, ns), threads_ == 1};
@@ -54,6 +57,11 @@ class Map final : public Kernel {
     inputs_ = static_cast<uint32_t>(instr.inputs.size()), outputs_ = static_cast<uint32_t>(instr.outputs.size());
     for (uint32_t id : instr.inputs) tensors_.push_back(p.tensors[id]);
     for (uint32_t id : instr.outputs) tensors_.push_back(p.tensors[id]);
+  }
+
+  uint32_t copied() const { return expr_.results[0].value; }
+
+  void order() {
     const Tensor& first = tensors_[inputs_];
     std::vector<std::array<uint32_t, kMaxRank>> strides;
     for (const Tensor& t : tensors_) strides.push_back(t.strides);
@@ -61,6 +69,19 @@ class Map final : public Kernel {
     std::vector<uint32_t> order(first.rank);
     std::iota(order.begin(), order.end(), 0u);
     std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return first.strides[a] > first.strides[b]; });
+    nest_ = make_nest(first.dims.data(), strides, order);
+    if (!copies_ || nest_.rank < 3 || nest_.cols * nest_.dims[nest_.rank - 2] >= kShortCopy) return;
+    // A squeeze would be copied two by two elements. Innermost is where the input takes its shortest step, then its next one along enough elements.
+    const auto& from = tensors_[copied()].strides;
+    std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return from[a] > from[b]; });
+    const auto wide = [&](uint32_t k) { return first.dims[k] > 1; };
+    const auto cols = std::find_if(order.rbegin(), order.rend(), wide);
+    const auto rows = std::find_if(cols + 1, order.rend(), [&](uint32_t k) { return uint64_t{first.dims[k]} * first.dims[*cols] >= kShortCopy; });
+    if (rows == order.rend()) return;
+    const uint32_t col = *cols, row = *rows;
+    std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return first.strides[a] > first.strides[b]; });
+    std::stable_partition(order.begin(), order.end(), [&](uint32_t k) { return k != col; });
+    std::stable_partition(order.begin(), order.end() - 1, [&](uint32_t k) { return k != row; });
     nest_ = make_nest(first.dims.data(), strides, order);
   }
 
@@ -88,7 +109,6 @@ class Map final : public Kernel {
       width_ = std::min(width_, (nest_.cols / pieces + 16) / 16 * 16);
       units_ = nest_.rows * ((nest_.cols + width_ - 1) / width_);
     }
-    copies_ = expr_.steps.empty() && outputs_ == 1 && expr_.results[0].value < inputs_;
     thread_floats_ = (expr_scratch_floats(expr_) + nest_.operands.size() * kBlock + 15) / 16 * 16;
   }
 
@@ -107,7 +127,7 @@ class Map final : public Kernel {
 
   void unit(const float* const* in, float* const* out, float* scratch, float* blocks, uint64_t row, uint64_t rows, uint64_t col, uint64_t cols,
             uint32_t* ready) const {
-    if (copies_) return copy(in[expr_.results[0].value], out[0], blocks, row, rows, col, cols);
+    if (copies_) return nest_.transfer(nest_.operands[copied()], in[copied()], nest_.operands[inputs_], out[0], row, rows, col, cols, copy_);
     const float* from[kMaxMapInputs];
     uint8_t broadcast[kMaxMapInputs];
     float* to[kMaxExprOutputs];
@@ -121,20 +141,6 @@ class Map final : public Kernel {
     run_(expr_, from, broadcast, to, rows * cols, scratch);
     for (uint32_t j = 0; j < outputs_; ++j)
       if (to[j] == blocks + (inputs_ + j) * kBlock) nest_.scatter(nest_.operands[inputs_ + j], out[j], row, rows, col, cols, to[j], copy_);
-  }
-
-  void copy(const float* in, float* out, float* block, uint64_t row, uint64_t rows, uint64_t col, uint64_t cols) const {
-    const Nest::Operand &src = nest_.operands[expr_.results[0].value], &dst = nest_.operands[inputs_];
-    const bool whole = rows == 1 || cols == nest_.cols;
-    if ((dst.flat && whole) || (rows == 1 && dst.last == 1))
-      return nest_.gather(src, in, row, rows, col, cols, out + (dst.flat ? row * nest_.cols : nest_.offset(dst, row)) + col, copy_);
-    if (src.flat && whole) return nest_.scatter(dst, out, row, rows, col, cols, in + row * nest_.cols + col, copy_);
-    while (cols > 0) {  // both strided
-      const uint64_t n = std::min(cols, kBlock / rows);
-      nest_.gather(src, in, row, rows, col, n, block, copy_);
-      nest_.scatter(dst, out, row, rows, col, n, block, copy_);
-      col += n, cols -= n;
-    }
   }
 
   int threads_;

@@ -28,30 +28,33 @@ Nest make_nest(const uint32_t* dims, const std::vector<std::array<uint32_t, kMax
 
 namespace {
 
-/// Calls f(offset, rows) for runs of rows along the second-innermost dimension.
-template <class F>
-void walk(const Nest& nest, const Nest::Operand& o, uint64_t row, uint64_t rows, F&& f) {
-  if (nest.rank == 1) return f(uint64_t{0}, uint64_t{1});
+/// Calls f(offsets of the operands, rows) for runs of rows along the second-innermost dimension.
+template <size_t kOperands, class F>
+void walk(const Nest& nest, const std::array<const Nest::Operand*, kOperands>& operands, uint64_t row, uint64_t rows, F&& f) {
+  std::array<uint64_t, kOperands> offset{};
+  if (nest.rank == 1) return f(offset, uint64_t{1});
   const uint64_t run = nest.dims[nest.rank - 2];
   std::array<uint64_t, kMaxRank> at{};
-  uint64_t rest = row, offset = 0;
-  for (uint32_t k = nest.rank - 1; k-- > 0; rest /= nest.dims[k]) {
-    at[k] = rest % nest.dims[k];
-    offset += at[k] * o.strides[k];
-  }
+  const auto move = [&](uint32_t k, uint64_t steps) {
+    for (size_t i = 0; i < kOperands; ++i) offset[i] += steps * operands[i]->strides[k];
+  };
+  uint64_t rest = row;
+  for (uint32_t k = nest.rank - 1; k-- > 0; rest /= nest.dims[k]) move(k, at[k] = rest % nest.dims[k]);
   for (;;) {
     uint32_t k = nest.rank - 2;
     const uint64_t n = std::min(rows, run - at[k]);
     f(offset, n);
     rows -= n;
     if (rows == 0) return;
-    offset -= at[k] * o.strides[k];
-    at[k] = 0;
-    while (k-- > 0) {
-      offset += o.strides[k];
-      if (++at[k] < nest.dims[k]) break;
-      offset -= at[k] * o.strides[k];
+    const auto back = [&] {
+      for (size_t i = 0; i < kOperands; ++i) offset[i] -= at[k] * operands[i]->strides[k];
       at[k] = 0;
+    };
+    back();
+    while (k-- > 0) {
+      move(k, 1);
+      if (++at[k] < nest.dims[k]) break;
+      back();
     }
   }
 }
@@ -59,18 +62,23 @@ void walk(const Nest& nest, const Nest::Operand& o, uint64_t row, uint64_t rows,
 }  // namespace
 
 void Nest::gather(const Operand& o, const float* base, uint64_t row, uint64_t n, uint64_t col, uint64_t width, float* to, Copy2d copy) const {
-  const uint64_t step = rank > 1 ? o.strides[rank - 2] : 0;
-  walk(*this, o, row, n, [&](uint64_t offset, uint64_t run) {
-    copy(base + offset + col * o.last, step, o.last, to, width, 1, run, width);
+  walk<1>(*this, {&o}, row, n, [&](const auto& offset, uint64_t run) {
+    copy(base + offset[0] + col * o.last, row_step(o), o.last, to, width, 1, run, width);
     to += run * width;
   });
 }
 
 void Nest::scatter(const Operand& o, float* base, uint64_t row, uint64_t n, uint64_t col, uint64_t width, const float* from, Copy2d copy) const {
-  const uint64_t step = rank > 1 ? o.strides[rank - 2] : 0;
-  walk(*this, o, row, n, [&](uint64_t offset, uint64_t run) {
-    copy(from, width, 1, base + offset + col * o.last, step, o.last, run, width);
+  walk<1>(*this, {&o}, row, n, [&](const auto& offset, uint64_t run) {
+    copy(from, width, 1, base + offset[0] + col * o.last, row_step(o), o.last, run, width);
     from += run * width;
+  });
+}
+
+void Nest::transfer(const Operand& src, const float* in, const Operand& dst, float* out, uint64_t row, uint64_t n, uint64_t col, uint64_t width,
+                    Copy2d copy) const {
+  walk<2>(*this, {&src, &dst}, row, n, [&](const auto& offset, uint64_t run) {
+    copy(in + offset[0] + col * src.last, row_step(src), src.last, out + offset[1] + col * dst.last, row_step(dst), dst.last, run, width);
   });
 }
 

@@ -42,10 +42,14 @@ struct Nest {
   /// Copies always.
   void gather(const Operand& o, const float* base, uint64_t row, uint64_t rows, uint64_t col, uint64_t cols, float* to, Copy2d copy) const;
   void scatter(const Operand& o, float* base, uint64_t row, uint64_t rows, uint64_t col, uint64_t cols, const float* from, Copy2d copy) const;
+  /// From one operand to another.
+  void transfer(const Operand& src, const float* in, const Operand& dst, float* out, uint64_t row, uint64_t rows, uint64_t col, uint64_t cols,
+                Copy2d copy) const;
   /// read() for operands 0 … n − 1, each with kBlock floats of `blocks`. *ready remembers which periodic operands already lie there, for a caller who
   /// goes through whole rows with the same base pointers; else it is null.
   void read_all(uint32_t n, const float* const* base, uint64_t row, uint64_t rows, uint64_t col, uint64_t cols, float* blocks, uint32_t* ready,
                 const float** from, uint8_t* broadcast, Copy2d copy) const;
+  uint64_t row_step(const Operand& o) const { return rank > 1 ? o.strides[rank - 2] : 0; }
   /// Do neighbours in memory lie in neighbouring rows instead of columns? Then a tile should have many rows.
   bool crossed(const Operand& o) const { return rank > 1 && o.last > 1 && o.strides[rank - 2] > 0 && o.strides[rank - 2] < o.last; }
   /// Could read() return a pointer into the operand when it is asked for part of one row, or write there directly?
