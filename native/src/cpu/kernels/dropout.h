@@ -50,6 +50,16 @@ CF_INLINE vq mul_low(vq a, uint32_t b) {
 #endif
 }
 
+/// The high halves of the 64-bit lanes, as low ones; what is above them is rubbish.
+CF_INLINE vq high_halves(vq a) {
+#if defined(CF_VEC_AVX512)
+  // A shift of a whole register would take the unit that multiplies (Intel).
+  return (vq)_mm512_maskz_shuffle_epi32(kAll, (__m512i)a, _MM_PERM_DDBB);
+#else
+  return a >> 32;
+#endif
+}
+
 /// Lanes of two comparisons as bits: 16 for each four blocks' worth of lanes (128 bits), those of a, then those of b.
 CF_INLINE uint64_t bits_of_halves(vh a, vh b) {
 #if defined(CF_VEC_AVX512)
@@ -69,36 +79,36 @@ CF_INLINE uint64_t bits_of_halves(vh a, vh b) {
 #endif
 }
 
-constexpr int kDraws = 128;  // at once: enough blocks for vectors to take turns
+constexpr int kDraws = 256, kBitWords = kDraws / 64;  // at once: enough blocks for vectors to take turns, and for their bits to be sorted meanwhile
 
-/// Which of the draws of the 16 blocks from `first` on are kept, in order. A 64-bit lane is a block: products keep both halves, and what is above the low half of a
+/// Which of the draws of the 32 blocks from `first` on are kept, in order. A 64-bit lane is a block: products keep both halves, and what is above the low half of a
 /// counter word is rubbish that mul_low ignores.
-CF_INLINE void keep_bits(const KeepKey& k, uint32_t first, uint64_t bits[2]) {
+CF_INLINE void keep_bits(const KeepKey& k, uint32_t first, uint64_t bits[kBitWords]) {
   constexpr int kBlocks = kWidth / 2, kTurns = kWidth > 8 ? 2 : 4;
   vq block = vq{} + uint64_t{first};
   for (int i = 0; i < kBlocks; ++i) block[i] += static_cast<uint64_t>(i);
-  bits[0] = bits[1] = 0;
+  for (int i = 0; i < kBitWords; ++i) bits[i] = 0;
   for (int at = 0; at < kDraws; at += 8 * kTurns * kBlocks, block += uint64_t{kTurns * kBlocks}) {
     vq c[kTurns][4];  // vectors take turns: a round is a chain of dependent instructions
     for (int h = 0; h < kTurns; ++h) {
       const vq p = mul_low(block + uint64_t{kBlocks} * static_cast<uint64_t>(h), kPhilox0);
-      c[h][2] = (p >> 32) ^ k.second, c[h][3] = p;
+      c[h][2] = high_halves(p) ^ k.second, c[h][3] = p;
     }
     for (int h = 0; h < kTurns; ++h) {
       const vq p = mul_low(c[h][2], kPhilox1);
-      c[h][0] = (p >> 32) ^ k.third, c[h][1] = p, c[h][2] = c[h][3] ^ k.third_sum;
+      c[h][0] = high_halves(p) ^ k.third, c[h][1] = p, c[h][2] = c[h][3] ^ k.third_sum;
     }
     for (int h = 0; h < kTurns; ++h) {
       const vq p = mul_low(c[h][2], kPhilox1), q = mul_low(c[h][0], kPhilox0);
-      c[h][0] = (p >> 32) ^ (c[h][1] ^ k.fourth[0]), c[h][1] = p;
-      c[h][2] = (q >> 32) ^ k.fourth[1], c[h][3] = q;
+      c[h][0] = high_halves(p) ^ (c[h][1] ^ k.fourth[0]), c[h][1] = p;
+      c[h][2] = high_halves(q) ^ k.fourth[1], c[h][3] = q;
     }
 #pragma GCC unroll 6
     for (int i = 0; i < 6; ++i)
       for (int h = 0; h < kTurns; ++h) {
         const vq p = mul_low(c[h][2], kPhilox1), q = mul_low(c[h][0], kPhilox0);
-        c[h][0] = (p >> 32) ^ (c[h][1] ^ k.round[i][0]), c[h][1] = p;
-        c[h][2] = (q >> 32) ^ (c[h][3] ^ k.round[i][1]), c[h][3] = q;
+        c[h][0] = high_halves(p) ^ (c[h][1] ^ k.round[i][0]), c[h][1] = p;
+        c[h][2] = high_halves(q) ^ (c[h][3] ^ k.round[i][1]), c[h][3] = q;
       }
     // The last products already hold a word in each half: the even word above the odd one.
     for (int h = 0; h < kTurns; ++h) {
@@ -108,7 +118,7 @@ CF_INLINE void keep_bits(const KeepKey& k, uint32_t first, uint64_t bits[2]) {
     }
   }
   // Nibbles: words 1, 0 of blocks 0 and 1, then words 3, 2 of both. Blocks side by side, then words in order.
-  for (int i = 0; i < 2; ++i) {
+  for (int i = 0; i < kBitWords; ++i) {
     uint64_t x = bits[i];
     x = (x & 0xf00ff00ff00ff00fu) | (x >> 4 & 0x00f000f000f000f0u) | (x & 0x00f000f000f000f0u) << 4;
     bits[i] = (x >> 2 & 0x3333333333333333u) | (x & 0x3333333333333333u) << 2;
@@ -119,7 +129,7 @@ CF_INLINE void keep_bits(const KeepKey& k, uint32_t first, uint64_t bits[2]) {
 static __attribute__((noinline)) void keep_stream(const KeepKey& k, uint32_t first, size_t count, uint32_t* words) {
   const uint32_t shift = first & 7;
   uint32_t block = first >> 3;
-  uint64_t bits[2], next[2];
+  uint64_t bits[kBitWords], next[kBitWords];
   const auto draw = [&](uint64_t* to) {
     keep_bits(k, block, to);
     block += kDraws / 8;
@@ -127,9 +137,9 @@ static __attribute__((noinline)) void keep_stream(const KeepKey& k, uint32_t fir
   if (shift) draw(next);
   for (size_t at = 0; at < count; at += kDraws) {
     if (shift) {  // the stream does not begin with a block: join the rest of what was drawn with the beginning of the next
-      bits[0] = next[0] >> shift | next[1] << (64 - shift), bits[1] = next[1] >> shift;
+      for (int i = 0; i < kBitWords; ++i) bits[i] = next[i] >> shift | (i + 1 < kBitWords ? next[i + 1] << (64 - shift) : 0);
       draw(next);
-      bits[1] |= next[0] << (64 - shift);
+      bits[kBitWords - 1] |= next[0] << (64 - shift);
     } else {
       draw(bits);
     }
