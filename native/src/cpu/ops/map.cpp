@@ -26,7 +26,7 @@ class Map final : public Kernel {
     copy_ = CF_PICK(device.isa, copy_2d);
     expr_ = parse_expr(instr.attrs.data(), instr.attrs.size(), inputs_, outputs_, "map");
     copies_ = expr_.steps.empty() && outputs_ == 1 && copied() < inputs_;
-    order();
+    arrange();
     const double ns = expr_cost(expr_, inputs_ + outputs_) * static_cast<double>(nest_.elements());
     if (ns < kParallelNs) threads_ = 1;
     price_ = {call_cost(inputs_ + outputs_, ns), threads_ == 1};
@@ -61,27 +61,27 @@ class Map final : public Kernel {
 
   uint32_t copied() const { return expr_.results[0].value; }
 
-  void order() {
+  void arrange() {
     const Tensor& first = tensors_[inputs_];
     std::vector<std::array<uint32_t, kMaxRank>> strides;
     for (const Tensor& t : tensors_) strides.push_back(t.strides);
-    // Outermost is where the first output takes its longest steps, whatever order the program names the dimensions in.
     std::vector<uint32_t> order(first.rank);
     std::iota(order.begin(), order.end(), 0u);
-    std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return first.strides[a] > first.strides[b]; });
+    const auto sort_by = [&](const std::array<uint32_t, kMaxRank>& s) {
+      std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return s[a] > s[b]; });
+    };
+    // Outermost is where the first output takes its longest steps, whatever order the program names the dimensions in.
+    sort_by(first.strides);
     nest_ = make_nest(first.dims.data(), strides, order);
     if (!copies_ || nest_.rank < 3 || nest_.cols * nest_.dims[nest_.rank - 2] >= kShortCopy) return;
     // A squeeze would be copied two by two elements. Innermost is where the input takes its shortest step, then its next one along enough elements.
-    const auto& from = tensors_[copied()].strides;
-    std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return from[a] > from[b]; });
-    const auto wide = [&](uint32_t k) { return first.dims[k] > 1; };
-    const auto cols = std::find_if(order.rbegin(), order.rend(), wide);
+    sort_by(tensors_[copied()].strides);
+    const auto cols = std::find_if(order.rbegin(), order.rend(), [&](uint32_t k) { return first.dims[k] > 1; });
     const auto rows = std::find_if(cols + 1, order.rend(), [&](uint32_t k) { return uint64_t{first.dims[k]} * first.dims[*cols] >= kShortCopy; });
     if (rows == order.rend()) return;
-    const uint32_t col = *cols, row = *rows;
-    std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return first.strides[a] > first.strides[b]; });
-    std::stable_partition(order.begin(), order.end(), [&](uint32_t k) { return k != col; });
-    std::stable_partition(order.begin(), order.end() - 1, [&](uint32_t k) { return k != row; });
+    const uint32_t inner[] = {*rows, *cols};
+    sort_by(first.strides);
+    for (const uint32_t last : inner) std::stable_partition(order.begin(), order.end(), [&](uint32_t k) { return k != last; });
     nest_ = make_nest(first.dims.data(), strides, order);
   }
 
