@@ -22,6 +22,7 @@ CF_INLINE void copy_row(const float* src, float* dst, size_t n) {
 template <size_t kCols>
 CF_INLINE void copy_narrow(const float* src, size_t src_row, size_t src_col, float* dst, size_t dst_row, size_t dst_col, size_t rows) {
   if (src_col == 1 && dst_col == 1) {
+    // Of a known size, a row is one or two moves.
     for (size_t r = 0; r < rows; ++r) __builtin_memcpy(dst + r * dst_row, src + r * src_row, kCols * sizeof(float));
   } else {
     for (size_t r = 0; r < rows; ++r)

@@ -156,6 +156,7 @@ void gemm_pack(const float* b, size_t b_k, size_t b_n, size_t k, size_t n, float
     const size_t cols = n - j < kPanel ? n - j : kPanel;
     float* p = out + j * k;
     if (b_n == 1) {
+      // Masked loads bring the zeros along; float by float, packing a few columns took longer than multiplying them.
       const int n0 = min(static_cast<int>(cols), kWidth), n1 = static_cast<int>(cols) - n0;
       for (size_t c = 0; c < k; ++c) {
         const float* const from = b + c * b_k + j;
