@@ -71,17 +71,22 @@ const THREADS: readonly [name: string, config: CoopFlowConfigInput][] = [
   ["paper, 4", setting(paper, 4, 30)],
 ];
 
-/** Seconds of each model's program, round by round, all of them in turn, so that a slow phase of the machine meets them alike. */
+/**
+ * The least of each model's seconds, by round: all models run in turn, so that a slow phase of the machine meets them alike. The least counts, because
+ * what else the machine does only ever adds.
+ */
 async function inTurn(models: readonly MeasuredModel[], program: Measurable): Promise<number[][]> {
-  const times: number[][] = models.map(() => []);
+  const rounds: number[][] = [];
   for (const model of models) await model.times(program, { warmup: 0, reps: 1 });
   for (let round = 0; round < ROUNDS; round++) {
-    for (const [i, model] of models.entries()) {
+    const least: number[] = [];
+    for (const model of models) {
       // A run of its own first: what the others left in the caches is not its cost.
-      times[i]!.push(...await model.times(program, { warmup: 1, reps: REPS }));
+      least.push(Math.min(...await model.times(program, { warmup: 1, reps: REPS })));
     }
+    rounds.push(least);
   }
-  return times;
+  return rounds;
 }
 
 async function opened<T>(
@@ -105,16 +110,13 @@ async function measureAxis({ name, program, sizes, config }: Axis) {
     async (models) => {
       const flops: number[] = [];
       for (const model of models) flops.push((await model.program(program)).info.flops);
-      const seconds = await inTurn(models, program);
-      // The least counts: what else the machine does only ever adds.
-      const least = (from: number, to: number) =>
-        sizes.map((size, i) => ({ size, flops: flops[i]!, seconds: Math.min(...seconds[i]!.slice(from, to)) }));
+      const rounds = await inTurn(models, program);
+      const pointsOf = (seconds: readonly number[]) =>
+        sizes.map((size, i) => ({ size, flops: flops[i]!, seconds: seconds[i]! }));
       // What a run costs whatever its size still shows in the smallest third. Sizes are compared within a round, because the speed of a shared machine drifts.
-      const slopes = Array.from(
-        { length: ROUNDS },
-        (_, round) => logSlope(least(round * REPS, (round + 1) * REPS).slice(Math.floor(sizes.length / 3))),
-      );
-      return { points: least(0, ROUNDS * REPS), slope: median(slopes) };
+      const slopes = rounds.map((seconds) => logSlope(pointsOf(seconds).slice(Math.floor(sizes.length / 3))));
+      const least = sizes.map((_, i) => Math.min(...rounds.map((seconds) => seconds[i]!)));
+      return { points: pointsOf(least), slope: median(slopes) };
     },
   );
   return { axis: name, program, points, slope, passed: slope >= SLOPE[0] && slope <= SLOPE[1] };
@@ -130,13 +132,14 @@ async function measureThreads() {
   const results = [];
   const products = [await productSpeedUp()];
   for (const [name, config] of THREADS) {
-    const [one, two] = await opened(
+    const rounds = await opened(
       [1, 2].map((threads) => ({ config, threads })),
       (models) => inTurn(models, "learn"),
-    ) as [number[], number[]];
+    );
+    const seconds = [0, 1].map((i) => median(rounds.map((round) => round[i]!)));
     // Neighbours in time are compared, because the speed of a shared machine drifts.
-    const speedUp = median(one.map((seconds, round) => seconds / two[round]!));
-    results.push({ name, seconds: [median(one), median(two)], speedUp, passed: speedUp >= SPEED_UP });
+    const speedUp = median(rounds.map(([one, two]) => one! / two!));
+    results.push({ name, seconds, speedUp, passed: speedUp >= SPEED_UP });
     products.push(await productSpeedUp());
   }
   return { results, products };

@@ -109,7 +109,8 @@ class Map final : public Kernel {
       width_ = std::min(width_, (nest_.cols / pieces + 16) / 16 * 16);
       units_ = nest_.rows * ((nest_.cols + width_ - 1) / width_);
     }
-    thread_floats_ = (expr_scratch_floats(expr_) + nest_.operands.size() * kBlock + 15) / 16 * 16;
+    const size_t blocks = copies_ ? 0 : nest_.operands.size();
+    thread_floats_ = round_up(expr_scratch_floats(expr_) + blocks * kBlock, 16);
   }
 
   void part(const float* const* in, float* const* out, float* scratch, uint64_t begin, uint64_t end) const {
