@@ -77,11 +77,20 @@ std::vector<float> transformed(std::vector<float>& w, const ConvShape& s, bool d
   return u_;
 }
 
+void weight_gradient(const ConvShape& s, bool winograd, const std::vector<float>& x, const std::vector<float>& dy, const cpu::Device& d) {
+  std::vector<float> from = x, by = dy, dw(count(kernel(s)));
+  std::vector<uint32_t> seven = attrs(s, winograd, false);
+  seven.pop_back();
+  const std::vector<Operand> in{{&from, side_in(s)}, {&by, side_out(s)}};
+  run_twice(Instruction(Op::conv_weight_grad, cpu::make_conv_weight_grad, in, {{&dw, kernel(s)}}, seven, d), dw);
+  expect("gradient by w", dw, reference_weight_grad(s, x, dy), winograd ? kWinograd : kDirect, describe(s, d, winograd));
+}
+
 void forward_and_gradients(const ConvShape& s, bool winograd, bool has_bias, const cpu::Device& d, std::mt19937& g) {
   const std::string where = describe(s, d, winograd);
   const double tolerance = winograd ? kWinograd : kDirect;
   std::vector<float> x = normals(count(side_in(s)), g), w = normals(count(kernel(s)), g), bias = normals(has_bias ? s.o : 0, g), dy = normals(count(side_out(s)), g);
-  std::vector<float> y(dy.size()), dx(x.size()), dw(w.size());
+  std::vector<float> y(dy.size()), dx(x.size());
 
   std::vector<float> uf = winograd ? transformed(w, s, false, d) : w;
   const Operand weights{&uf, winograd ? Dims{u(uf.size())} : kernel(s)};
@@ -94,11 +103,7 @@ void forward_and_gradients(const ConvShape& s, bool winograd, bool has_bias, con
   const Operand turned{&ub, winograd ? Dims{u(ub.size())} : kernel(s)};
   run_twice(Instruction(Op::conv_data_grad, cpu::make_conv_data_grad, {{&dy, side_out(s)}, turned}, {{&dx, side_in(s)}}, attrs(s, winograd, false), d), dx);
   expect("gradient by x", dx, reference_data_grad(s, dy, w), tolerance, where);
-
-  std::vector<uint32_t> seven = attrs(s, winograd, false);
-  seven.pop_back();
-  run_twice(Instruction(Op::conv_weight_grad, cpu::make_conv_weight_grad, {{&x, side_in(s)}, {&dy, side_out(s)}}, {{&dw, kernel(s)}}, seven, d), dw);
-  expect("gradient by w", dw, reference_weight_grad(s, x, dy), tolerance, where);
+  weight_gradient(s, winograd, x, dy, d);
 }
 
 /// Into channels [2, 2 + O) of a tensor that is 5 wider: the others keep their values.
@@ -221,7 +226,10 @@ int main(int argc, char** argv) {
     }
     // Weights that come from memory: rows of two register tiles, in blocks of channels.
     if (d.threads == 1) forward_and_gradients(shape(1, 5, 29, 290, 264, 3, 1, 1), true, false, d, g);
-    for (const ConvShape& s : {shape(8, 24, 23, 40, 56, 3, 1, 1), shape(1, 36, 36, 72, 200, 3, 1, 1)}) forward_and_gradients(s, true, false, d, g);
+    for (const ConvShape& s : {shape(8, 24, 23, 40, 56, 3, 1, 1), shape(2, 36, 36, 72, 200, 3, 1, 1)}) forward_and_gradients(s, true, false, d, g);
+    // So many weights that their gradient by Winograd is made piece by piece.
+    const ConvShape many = shape(1, 5, 7, 420, 424, 3, 1, 1);
+    weight_gradient(many, true, normals(count(side_in(many)), g), normals(count(side_out(many)), g), d);
     forward_and_gradients(shape(2, 9, 9, 64, 48, 4, 2, 1), false, true, d, g);
     // Few channels: several small images at once, large ones in bands of rows.
     for (const ConvShape& s : {shape(11, 7, 9, 2, 16, 3, 1, 1), shape(2, 33, 29, 3, 20, 3, 1, 1), shape(2, 50, 40, 1, 24, 4, 2, 1)}) {
