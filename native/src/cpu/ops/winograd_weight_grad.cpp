@@ -13,8 +13,8 @@ namespace {
 
 // Tiles per product: what a register tile reads of Z and V then stays near the first-level cache.
 constexpr size_t kDepth = 256;
-// Channels of a piece of dU, where it is made piece by piece; in: a multiple of every panel's width.
-constexpr size_t kPieceIn = 64, kPieceOut = 96;
+// Input channels of a piece of dU, where it is made piece by piece: a multiple of every panel's width.
+constexpr size_t kPieceIn = 64;
 
 class WinogradWeightGrad final : public Kernel {
  public:
@@ -28,7 +28,7 @@ class WinogradWeightGrad final : public Kernel {
         grid_{ceil_div(s.h, 4), ceil_div(s.w, 4)},
         tiles_(s.n * grid_.down * grid_.across),
         in_(round_up(s.i, panel_)),
-        block_(s.o <= 48 ? 48 : s.o <= 64 ? 64 : kPieceOut),
+        block_(s.o <= 48 ? 48 : s.o <= 64 ? 64 : 96),
         blocks_(ceil_div(s.o, block_)),
         apart_(works_apart()),
         chunk_(chunk()),
@@ -37,7 +37,7 @@ class WinogradWeightGrad final : public Kernel {
         v_k_(odd_lines(in_ * chunk_)),
         z_k_(odd_lines(blocks_ * block_ * chunk_)),
         m_row_(odd_lines(in_pieces_ ? kPieceIn : in_)),
-        m_k_(odd_lines((in_pieces_ ? kPieceOut : s.o) * m_row_)),
+        m_k_(odd_lines((in_pieces_ ? block_ : s.o) * m_row_)),
         input_(CF_PICK(device.isa, winograd_input)),
         adjoint_(CF_PICK(device.isa, winograd_output_adjoint)),
         back_(CF_PICK(device.isa, winograd_weights_adjoint)),
